@@ -1,0 +1,124 @@
+/**
+ * The error codes of Podferry: stable, tested, and documented in the README's troubleshooting table.
+ * `retryable` says whether trying the same thing again can help; `hint` says what a person does next.
+ */
+export interface ErrorKind {
+  readonly retryable: boolean;
+  readonly hint: string;
+}
+
+export const errorKinds = {
+  // opting in
+  CONTAINER_AMBIGUOUS: {
+    retryable: false,
+    hint: 'set the annotation migration.io/container to the container that should move',
+  },
+  CONTAINER_UNKNOWN: { retryable: false, hint: 'migration.io/container names no container of the pod; correct it' },
+  COMMAND_UNKNOWN: {
+    retryable: false,
+    hint: "give the container a `command`: the image's entrypoint is not resolved yet",
+  },
+  OWNER_UNSUPPORTED: { retryable: false, hint: 'only pods of Deployments move in this version' },
+  ANNOTATION_INVALID: { retryable: false, hint: 'correct the annotation named in the message' },
+  NOT_INJECTED: {
+    retryable: false,
+    hint: 'annotate the Deployment with migration.io/enabled: "true" and wait for its rollout',
+  },
+
+  // configuration and trust
+  CONFIG_INVALID: { retryable: false, hint: 'correct the setting named in the message' },
+  UNAUTHENTICATED: {
+    retryable: false,
+    hint: "the caller's token is missing, expired, for another audience, or of no enabled pod",
+  },
+  NOT_LEADER: { retryable: true, hint: 'none: the agent reconnects to the leader by itself' },
+  ORDER_STALE: { retryable: false, hint: 'none: an order of an older migration or attempt was refused' },
+
+  // the application
+  PLACEHOLDER_MISSING: { retryable: true, hint: "is the application's container running? see kubectl describe pod" },
+  PLACEHOLDER_UNREACHABLE: { retryable: true, hint: 'the container is going away; the next one is used' },
+  APP_START_FAILED: {
+    retryable: false,
+    hint: 'the original command cannot be executed in its container; see the message',
+  },
+  APP_NOT_RUNNING: { retryable: true, hint: 'wait until the application runs, then move it' },
+  CGROUP_UNREACHABLE: {
+    retryable: true,
+    hint: 'the agent must be privileged and see the cgroup hierarchies of the node',
+  },
+
+  // checkpoint and restore
+  CRIU_UNSUPPORTED: { retryable: false, hint: 'use an agent image with CRIU 4.2.1 or newer' },
+  CRIU_DUMP_FAILED: { retryable: true, hint: "the application continues; the message holds CRIU's reason" },
+  CRIU_RESTORE_FAILED: { retryable: true, hint: "the source continues; the message holds CRIU's reason" },
+  PAGE_PROTOCOL: {
+    retryable: false,
+    hint: 'CRIU spoke something else than page-xfer of 4.2; report it with the agent log',
+  },
+  IMAGE_MAGIC: { retryable: false, hint: 'the file is no CRIU image of the expected kind' },
+  IMAGE_TRUNCATED: { retryable: false, hint: 'the image ends in the middle of an entry; take a new checkpoint' },
+  FILES_FAILED: {
+    retryable: true,
+    hint: "files of the container's writable layer could not be read or written; see the message",
+  },
+  PID_IN_USE: { retryable: true, hint: 'a process of the target pod has a pid of the application; move again' },
+  PROCESS_UNFREEZABLE: { retryable: true, hint: 'a process of the tree does not stop; see the message' },
+
+  // storage
+  STORE_UNREACHABLE: { retryable: true, hint: 'is the endpoint right, and may the node reach it?' },
+  STORE_DENIED: { retryable: false, hint: 'the credentials may not do this in the bucket' },
+  STORE_WRITE_FAILED: { retryable: true, hint: 'the store refused or broke off a write; see the message' },
+  STORE_READ_FAILED: { retryable: true, hint: 'the store refused or broke off a read; see the message' },
+  OBJECT_MISSING: { retryable: false, hint: 'an object of the checkpoint is gone; use another checkpoint' },
+  OBJECT_CORRUPT: { retryable: false, hint: 'an object is not what was stored; use another checkpoint' },
+  MANIFEST_INVALID: { retryable: false, hint: 'the manifest is not one this version can read' },
+
+  // the move
+  SOURCE_GONE: { retryable: false, hint: 'the pod ended before it could be moved' },
+  AGENT_LOST: {
+    retryable: true,
+    hint: 'the agent of the pod named in the message is not connected; is its container running?',
+  },
+  TARGET_NOT_READY: {
+    retryable: true,
+    hint: 'the target pod did not come up in time; see kubectl describe pod and node',
+  },
+  TARGET_LOST: { retryable: true, hint: 'the target pod or its agent ended before the commit; the source continues' },
+  DEADLINE_EXCEEDED: { retryable: true, hint: 'raise spec.timeoutSeconds or look for what is slow in status.timeline' },
+  MIGRATION_INVALID: { retryable: false, hint: 'correct the field of the Migration named in the message' },
+  CANCELLED: { retryable: false, hint: 'the Migration was deleted' },
+  INTERNAL: { retryable: true, hint: 'a fault of Podferry; report it with the log' },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorKinds;
+
+export type Detail = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** The one error type of all components. The message says what was tried, on what, and what came back. */
+export class PodferryError extends Error {
+  override readonly name = 'PodferryError';
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly detail: Detail = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+export function isErrorCode(value: string): value is ErrorCode {
+  return Object.hasOwn(errorKinds, value);
+}
+
+/** The error as it is, or wrapped as INTERNAL so that nothing untyped crosses a border. */
+export function toPodferryError(error: unknown, doing: string): PodferryError {
+  if (error instanceof PodferryError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  return new PodferryError('INTERNAL', `${doing}: ${text}`, {}, { cause: error });
+}
+
+/** For the end of a switch over a union. */
+export function assertNever(value: never): never {
+  throw new PodferryError('INTERNAL', `unexpected value ${JSON.stringify(value)}`);
+}

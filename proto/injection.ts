@@ -1,0 +1,17 @@
+import { z } from 'zod';
+
+/**
+ * What the injection replaced in the chosen container and the pod: content of the annotation `migration.io/original`.
+ * A key that is absent was absent in the original, so `{}` and `{ command: [] }` differ.
+ * The webhook writes and reverses it, the agent starts the application from it, the operator reads the container's name.
+ */
+export const Original = z.object({
+  container: z.string().min(1),
+  command: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional(),
+  startupProbe: z.unknown().optional(),
+  shareProcessNamespace: z.boolean().optional(),
+  /** Fields of the pod spec or container that the injection had to create, so that taking them back leaves no empty list. */
+  created: z.array(z.string()).default([]),
+});
+export type Original = z.infer<typeof Original>;

@@ -1,0 +1,98 @@
+/** Every name that Podferry puts on, or reads from, an object of the cluster. Nothing else in the code spells one out. */
+
+export const group = 'migration.io';
+export const version = 'v1alpha1';
+export const apiVersion = `${group}/${version}`;
+
+/** Written by users, on a Deployment or its pod template. */
+export const annotations = {
+  enabled: `${group}/enabled`,
+  /** Which container moves; needed when a pod has several of the user's own. */
+  container: `${group}/container`,
+  agentImage: `${group}/agent-image`,
+
+  /** On a pod: `requested` makes the operator create a Migration for it, then the annotation is removed. */
+  trigger: `${group}/trigger`,
+  /** On a pod, beside the trigger: free text copied to the Migration. */
+  reason: `${group}/reason`,
+  /** On a pod, beside the trigger: name of the node to move to. */
+  targetNode: `${group}/target-node`,
+
+  /** Written by us on the pod template: version of the injection. */
+  injected: `${group}/injected`,
+  /** Written by us on the pod template: JSON of what the injection replaced (proto/injection.ts). */
+  original: `${group}/original`,
+
+  /** Written by us on target pods: the lineage; a pod without it begins one, with its own uid as the instance. */
+  instance: `${group}/instance`,
+  /** Written by us on target pods: how many moves this instance has made. */
+  generation: `${group}/generation`,
+  /** Written by us on target pods: uid of the Migration they wait for. Its agent starts nothing by itself. */
+  restore: `${group}/restore`,
+} as const;
+
+export const labels = {
+  /** On target pods and everything else we create for a Migration. */
+  migration: `${group}/migration`,
+  /** On the operator's pod that leads; the hub's Service selects it. */
+  leader: `${group}/leader`,
+} as const;
+
+/** The label a ReplicaSet selects its pods by; withheld from a target until the cutover. */
+export const podTemplateHash = 'pod-template-hash';
+
+/** Readiness gate on every injected pod: True while this copy is the one that serves. */
+export const servingGate = `${group}/serving`;
+
+export const finalizer = `${group}/cleanup`;
+
+export const containers = { agent: 'podferry-agent', booster: 'pid-booster' } as const;
+
+export const volumes = {
+  /** Memory-backed; the static placeholder and the ready marks. Read-only for the application. */
+  shared: 'podferry',
+  /** Memory-backed; CRIU's metadata images. Mounted in the agent only. */
+  work: 'podferry-work',
+  /** Projected service-account token. Mounted in the agent only. */
+  token: 'podferry-token',
+} as const;
+
+/** Paths inside the pod. */
+export const paths = {
+  shared: '/.podferry',
+  placeholder: '/.podferry/bin/sleep',
+  /** `<container>.ready` holds "pid starttime" of the placeholder whose application runs. */
+  run: '/.podferry/run',
+  work: '/work',
+  token: '/var/run/secrets/podferry/token',
+  /** The static binary inside the agent's image. */
+  placeholderInImage: '/usr/local/bin/podferry-sleep',
+} as const;
+
+/** Environment of the agent's container. */
+export const agentEnv = {
+  operator: 'PODFERRY_OPERATOR',
+  /** PEM of the CA that signs the operator's certificate. */
+  ca: 'PODFERRY_CA',
+  serverName: 'PODFERRY_SERVER_NAME',
+  original: 'PODFERRY_ORIGINAL',
+  restore: 'PODFERRY_RESTORE',
+  /** JSON array: mount paths of the container's emptyDir volumes, whose contents move too. */
+  dataDirs: 'PODFERRY_DATA_DIRS',
+  podName: 'PODFERRY_POD_NAME',
+  podNamespace: 'PODFERRY_POD_NAMESPACE',
+} as const;
+
+/** Audience of the agents' tokens. */
+export const tokenAudience = 'podferry.migration.io';
+
+export const systemNamespace = 'migration-system';
+export const services = { webhook: 'podferry-webhook', operator: 'podferry-operator' } as const;
+export const ports = { webhook: 9443, hub: 8443, health: 8080 } as const;
+export const secrets = { webhookTls: 'podferry-webhook-tls', operatorTls: 'podferry-operator-tls' } as const;
+export const webhookConfiguration = 'podferry';
+export const leaderLease = 'podferry-operator';
+export const fieldManager = 'podferry-operator';
+
+/** Pids below this are left to the placeholder and the agent; the application starts above it in every generation. */
+export const firstAppPid = 10_000;
