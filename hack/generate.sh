@@ -6,3 +6,5 @@ bin=node_modules/.bin
 rm -rf proto/gen
 "$bin/buf" generate --template proto/buf.gen.yaml
 "$bin/tsx" hack/generate-crds.ts
+"$bin/tsx" hack/generate-error-table.ts
+"$bin/prettier" --log-level warn --write README.md

@@ -14,18 +14,18 @@ step lint
 step format
 "$bin/prettier" --check --log-level warn .
 step 'generated files'
+generated=(proto/gen manifests/base/crds README.md)
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-tracked=(proto/gen manifests/base/crds)
-for path in "${tracked[@]}"; do mkdir -p "$scratch/before/$path" && cp -r "$path/." "$scratch/before/$path/"; done
+cp -a --parents "${generated[@]}" "$scratch"
 restore() {
-  for path in "${tracked[@]}"; do rm -rf "$path" && cp -r "$scratch/before/$path" "$path"; done
+  rm -rf "${generated[@]}"
+  (cd "$scratch" && cp -a --parents "${generated[@]}" "$OLDPWD")
   rm -rf "$scratch"
 }
 trap restore EXIT
 hack/generate.sh >/dev/null
-for path in "${tracked[@]}"; do
-  diff -r "$scratch/before/$path" "$path" || { echo "verify: $path is not what hack/generate.sh makes; run it and commit" >&2; exit 1; }
+for path in "${generated[@]}"; do
+  diff -r "$scratch/$path" "$path" || { echo "verify: $path is not what hack/generate.sh makes; run it and commit" >&2; exit 1; }
 done
 step 'shell scripts'
 while IFS= read -r script; do bash -n "$script"; done < <(find hack .ci -type f \( -name '*.sh' -o -path '.ci/run' \))

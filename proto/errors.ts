@@ -24,6 +24,18 @@ export const errorKinds = {
     retryable: false,
     hint: 'annotate the Deployment with migration.io/enabled: "true" and wait for its rollout',
   },
+  HOST_PID: { retryable: false, hint: 'pods with hostPID: true cannot move; remove it' },
+  WINDOWS_POD: { retryable: false, hint: 'only Linux pods move' },
+  PROCESS_NAMESPACE_PRIVATE: {
+    retryable: false,
+    hint: 'remove shareProcessNamespace: false; the agent must see the processes of the application',
+  },
+  NAME_TAKEN: {
+    retryable: false,
+    hint: 'rename what the message names; Podferry needs this name, volume or path in the pod',
+  },
+  TEMPLATE_INVALID: { retryable: false, hint: 'correct the field of the pod template named in the message' },
+  REQUEST_INVALID: { retryable: false, hint: 'send an AdmissionReview of admission.k8s.io/v1 as application/json' },
 
   // configuration and trust
   CONFIG_INVALID: { retryable: false, hint: 'correct the setting named in the message' },
@@ -45,6 +57,18 @@ export const errorKinds = {
   CGROUP_UNREACHABLE: {
     retryable: true,
     hint: 'the agent must be privileged and see the cgroup hierarchies of the node',
+  },
+
+  // what an application uses that cannot be moved (preflight)
+  IO_URING_IN_USE: {
+    retryable: false,
+    hint: 'make the application use epoll, e.g. UV_USE_IO_URING=0 for Node.js',
+  },
+  TERMINAL_IN_USE: { retryable: false, hint: 'remove tty: true (or stdin) from the container' },
+  GPU_IN_USE: { retryable: false, hint: 'processes that hold a GPU cannot move' },
+  MEMFD_SECRET_IN_USE: {
+    retryable: false,
+    hint: 'memory of memfd_secret cannot be read by anyone; switch it off in the application',
   },
 
   // checkpoint and restore
@@ -86,6 +110,7 @@ export const errorKinds = {
   TARGET_LOST: { retryable: true, hint: 'the target pod or its agent ended before the commit; the source continues' },
   DEADLINE_EXCEEDED: { retryable: true, hint: 'raise spec.timeoutSeconds or look for what is slow in status.timeline' },
   MIGRATION_INVALID: { retryable: false, hint: 'correct the field of the Migration named in the message' },
+  MIGRATION_CONFLICT: { retryable: true, hint: 'wait until the other Migration of this pod has ended' },
   CANCELLED: { retryable: false, hint: 'the Migration was deleted' },
   INTERNAL: { retryable: true, hint: 'a fault of Podferry; report it with the log' },
 } as const satisfies Record<string, ErrorKind>;

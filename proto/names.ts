@@ -29,17 +29,24 @@ export const annotations = {
   generation: `${group}/generation`,
   /** Written by us on target pods: uid of the Migration they wait for. Its agent starts nothing by itself. */
   restore: `${group}/restore`,
+  /** Written by us on target pods: uid of the ReplicaSet that adopts them at the cutover. */
+  replicaSet: `${group}/replica-set`,
 } as const;
 
 export const labels = {
   /** On target pods and everything else we create for a Migration. */
   migration: `${group}/migration`,
+  /** On Migrations made for a trigger annotation: uid of the pod. */
+  podUid: `${group}/pod-uid`,
   /** On the operator's pod that leads; the hub's Service selects it. */
   leader: `${group}/leader`,
 } as const;
 
 /** The label a ReplicaSet selects its pods by; withheld from a target until the cutover. */
 export const podTemplateHash = 'pod-template-hash';
+
+/** Kubernetes' own annotation (servers >= 1.21): which pod a ReplicaSet removes first. */
+export const podDeletionCost = 'controller.kubernetes.io/pod-deletion-cost';
 
 /** Readiness gate on every injected pod: True while this copy is the one that serves. */
 export const servingGate = `${group}/serving`;
@@ -89,7 +96,7 @@ export const tokenAudience = 'podferry.migration.io';
 export const systemNamespace = 'migration-system';
 export const services = { webhook: 'podferry-webhook', operator: 'podferry-operator' } as const;
 export const ports = { webhook: 9443, hub: 8443, health: 8080 } as const;
-export const secrets = { webhookTls: 'podferry-webhook-tls', operatorTls: 'podferry-operator-tls' } as const;
+export const secrets = { ca: 'podferry-ca', webhookTls: 'podferry-webhook-tls', operatorTls: 'podferry-operator-tls' } as const;
 export const webhookConfiguration = 'podferry';
 export const leaderLease = 'podferry-operator';
 export const fieldManager = 'podferry-operator';

@@ -39,6 +39,17 @@ export interface PstreeEntry {
   threads: number[];
 }
 
+export interface StatsEntry {
+  dump?: DumpStatsEntry | undefined;
+}
+
+/** Times are microseconds. */
+export interface DumpStatsEntry {
+  freezingTime: number;
+  /** from the last seized task to the release of the tree */
+  frozenTime: number;
+}
+
 function createBasePagemapHead(): PagemapHead {
   return { pagesId: 0 };
 }
@@ -256,6 +267,109 @@ export const PstreeEntry: MessageFns<PstreeEntry> = {
             }
 
             break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStatsEntry(): StatsEntry {
+  return { dump: undefined };
+}
+
+export const StatsEntry: MessageFns<StatsEntry> = {
+  encode(message: StatsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dump !== undefined) {
+      DumpStatsEntry.encode(message.dump, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dump = DumpStatsEntry.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDumpStatsEntry(): DumpStatsEntry {
+  return { freezingTime: 0, frozenTime: 0 };
+}
+
+export const DumpStatsEntry: MessageFns<DumpStatsEntry> = {
+  encode(message: DumpStatsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.freezingTime !== 0) {
+      writer.uint32(8).uint32(message.freezingTime);
+    }
+    if (message.frozenTime !== 0) {
+      writer.uint32(16).uint32(message.frozenTime);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpStatsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpStatsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.freezingTime = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.frozenTime = reader.uint32();
+            continue;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {

@@ -157,6 +157,8 @@ export interface Welcome {
   /** <prefix>/<namespace>/<kind>-<name>/<instance>/ */
   keyPrefix: string;
   generation: number;
+  /** a checkpoint of another instance is refused */
+  instance: string;
 }
 
 export interface Store {
@@ -836,7 +838,7 @@ export const OperatorMessage: MessageFns<OperatorMessage> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { store: undefined, keyPrefix: "", generation: 0 };
+  return { store: undefined, keyPrefix: "", generation: 0, instance: "" };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -849,6 +851,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.generation !== 0) {
       writer.uint32(24).uint32(message.generation);
+    }
+    if (message.instance !== "") {
+      writer.uint32(34).string(message.instance);
     }
     return writer;
   },
@@ -888,6 +893,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.generation = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.instance = reader.string();
             continue;
           }
         }

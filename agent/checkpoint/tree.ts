@@ -1,0 +1,64 @@
+import { readFile, stat } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { PodferryError } from '../../proto/errors.ts';
+import type { PstreeEntry } from '../../proto/gen/criu/images.ts';
+
+const pollMs = 10;
+
+/** One letter of /proc/PID/stat ('R', 'T', 'Z', ...), or undefined when there is no such process. */
+async function stateOf(pid: number): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(`/proc/${pid}/stat`, 'latin1');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+  // The name before it may hold anything, also brackets.
+  return text.charAt(text.lastIndexOf(')') + 2);
+}
+
+async function exists(id: number): Promise<boolean> {
+  try {
+    await stat(`/proc/${id}`);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/**
+ * Checks that each process and thread of a checkpoint can have its number again.
+ * @throws PodferryError PID_IN_USE; a process that ended but was not waited for holds its number, too
+ */
+export async function assertPidsFree(processes: readonly PstreeEntry[]): Promise<void> {
+  for (const id of processes.flatMap((process) => [process.pid, ...process.threads])) {
+    if (await exists(id)) {
+      throw new PodferryError('PID_IN_USE', `pid ${id} of the application is taken in this pod`, { pid: id });
+    }
+  }
+}
+
+/** Kills what there is of a tree, root last. Numbers that nobody has are passed over. */
+export function killPids(pids: readonly number[]): void {
+  for (const pid of pids.toReversed()) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}
+
+/** Resolves to whether all processes have ended (or are zombies) within the time. */
+export async function endedWithin(pids: readonly number[], withinMs: number): Promise<boolean> {
+  const endsAt = performance.now() + withinMs;
+  for (;;) {
+    const states = await Promise.all(pids.map(stateOf));
+    if (states.every((state) => state === undefined || state === 'Z' || state === 'X')) return true;
+    if (performance.now() >= endsAt) return false;
+    await delay(pollMs);
+  }
+}

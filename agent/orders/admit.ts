@@ -1,0 +1,50 @@
+import { OrderKind, OrderStatus, type Order } from '../../proto/gen/agent/v1/agent.ts';
+import type { Journal, Role } from '../journal.ts';
+
+/** What to do with an order: `run` it, `repeat` the present state (it is known already), or `refuse` it as stale or out of place. */
+export type Admission =
+  { readonly verdict: 'run' } | { readonly verdict: 'repeat' } | { readonly verdict: 'refuse'; readonly why: string };
+
+const run: Admission = { verdict: 'run' };
+const repeat: Admission = { verdict: 'repeat' };
+const refuse = (why: string): Admission => ({ verdict: 'refuse', why });
+
+/** The roles in which each order makes sense. */
+const roles: Partial<Record<OrderKind, readonly Role[]>> = {
+  [OrderKind.ORDER_KIND_PREFLIGHT]: ['serving'],
+  [OrderKind.ORDER_KIND_CHECKPOINT]: ['serving'],
+  [OrderKind.ORDER_KIND_RESUME]: ['serving', 'frozen'],
+  [OrderKind.ORDER_KIND_RETIRE]: ['frozen'],
+  [OrderKind.ORDER_KIND_RESTORE]: ['waiting'],
+  [OrderKind.ORDER_KIND_CONTINUE]: ['restored'],
+};
+
+/** Orders that only the migration which stopped or restored the tree may give. */
+const bound: ReadonlySet<OrderKind> = new Set([OrderKind.ORDER_KIND_RETIRE, OrderKind.ORDER_KIND_CONTINUE]);
+
+/**
+ * Decides on an order from the operator. Pure. An order is known by (migration, attempt, kind); of one migration an older
+ * attempt is stale; while a tree is stopped only its own migration may give orders; a target obeys only the migration it waits for.
+ * @param restoreFor uid of the migration that this pod is the target of
+ */
+export function admit(order: Order, journal: Journal, restoreFor: string | undefined): Admission {
+  const last = journal.order;
+  const isSameMigration = last?.migrationUid === order.migrationUid;
+  if (isSameMigration && order.attempt < last.attempt)
+    return refuse(`attempt ${order.attempt} is older than ${last.attempt}`);
+  if (isSameMigration && order.attempt === last.attempt && order.kind === last.kind) return repeat;
+
+  const allowed = roles[order.kind];
+  if (allowed === undefined) return refuse(`order kind ${order.kind} is unknown`);
+  if (!allowed.includes(journal.role)) return refuse(`it does not fit the role ${journal.role}`);
+
+  if (journal.role === 'waiting' && order.migrationUid !== restoreFor)
+    return refuse('the pod waits for another migration');
+  const isStopped = journal.role === 'frozen' || journal.role === 'restored';
+  if ((isStopped || bound.has(order.kind)) && !isSameMigration)
+    return refuse('the tree was stopped by another migration');
+  const isWorking = last?.status === OrderStatus.ORDER_STATUS_WORKING;
+  if (isWorking && !(isSameMigration && order.kind === OrderKind.ORDER_KIND_RESUME))
+    return refuse('another order is under way');
+  return run;
+}

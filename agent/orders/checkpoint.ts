@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { PodferryError } from '../../proto/errors.ts';
+import { errorFields } from '../../proto/logging.ts';
+import type { Order } from '../../proto/gen/agent/v1/agent.ts';
+import { takeCheckpoint } from '../checkpoint/take.ts';
+import { packFiles } from '../files/archive.ts';
+import { changesSince } from '../files/changes.ts';
+import { listFiles, loadListing } from '../files/listing.ts';
+import { alreadyStopped, applicationTree, continueTree, type ApplicationTree } from '../launch/process-tree.ts';
+import { baselineFile } from './baseline.ts';
+import type { OrderContext, OrderResult } from './context.ts';
+import { criuInApp } from './criu-commands.ts';
+
+/** A listing or an archive that takes longer than this inside the freeze is a fault. */
+const filesDeadlineMs = 60_000;
+
+/**
+ * CHECKPOINT: stops the tree, stores a complete checkpoint, leaves the tree stopped.
+ * On any failure the tree is continued before this rejects: the source never depends on the store.
+ */
+export async function checkpoint(order: Order, context: OrderContext): Promise<OrderResult> {
+  const { config, home, journal, placeholder, agentRoot } = context;
+  if (home === undefined)
+    throw new PodferryError('INTERNAL', 'a checkpoint was ordered before the operator named a store');
+  if (order.checkpoint === undefined) throw new PodferryError('INTERNAL', 'a checkpoint was ordered without an id');
+  const rootPid = journal.appPid;
+  if (rootPid === undefined)
+    throw new PodferryError('APP_NOT_RUNNING', `nothing runs in container ${config.original.container}`);
+
+  const place = { placeholderPid: placeholder.pid, agentRoot };
+  const baseline = await loadListing(baselineFile(config.workDir));
+  const before = applicationTree(rootPid);
+  const wasStopped = new Set(alreadyStopped(before).map(({ pid }) => pid));
+  const running = (tree: ApplicationTree) => tree.processes.filter(({ pid }) => !wasStopped.has(pid));
+  try {
+    const taken = await takeCheckpoint({
+      criu: criuInApp(placeholder.pid, agentRoot, config.criuPreload),
+      store: home.store,
+      keyPrefix: home.welcome.keyPrefix,
+      id: order.checkpoint.id,
+      instance: home.welcome.instance,
+      generation: home.welcome.generation,
+      facts: context.facts,
+      rootPid,
+      stdioPid: placeholder.pid,
+      stoppedBefore: [...wasStopped],
+      workDir: join(config.workDir, 'dump'),
+      files: async () => {
+        const changes = changesSince(baseline, await listFiles(place, config.dataDirs, filesDeadlineMs));
+        return { archive: packFiles(place, changes.changed, filesDeadlineMs), deleted: changes.deleted };
+      },
+      deadlineMs: context.deadlineMs,
+      signal: context.signal,
+    });
+    const stopped = running(applicationTree(rootPid)).map(({ pid, startTime }) => ({ pid, startTime }));
+    const { transfer } = taken;
+    return {
+      journal: { role: 'frozen', stopped, checkpoint: taken.ref },
+      transfer: {
+        pageBytes: BigInt(transfer.pageBytes),
+        storedBytes: BigInt(transfer.storedBytes),
+        fileBytes: BigInt(transfer.fileBytes),
+        freezeMs: transfer.freezeMs,
+        tookMs: transfer.tookMs,
+        timeline: [...transfer.timeline],
+      },
+    };
+  } catch (error) {
+    context.log.warn('checkpoint failed; the application continues', errorFields(error));
+    continueTree(running(applicationTree(rootPid)));
+    throw error;
+  }
+}

@@ -1,0 +1,58 @@
+import type { PageImage, PageKind, PageRun } from '../store/manifest.ts';
+
+/** Collects the runs of one image in order, joining those that touch both in the process and in the pack. */
+export class PageRunList {
+  readonly #runs: PageRun[] = [];
+
+  constructor(
+    readonly kind: PageKind,
+    readonly id: number,
+  ) {}
+
+  add(run: PageRun): void {
+    const last = this.#runs.at(-1);
+    const touches =
+      last !== undefined &&
+      last.page + last.pages === run.page &&
+      last.flags === run.flags &&
+      last.pack === run.pack &&
+      last.at + (run.pack < 0 ? 0 : last.pages) === run.at;
+    if (touches) this.#runs[this.#runs.length - 1] = { ...last, pages: last.pages + run.pages };
+    else this.#runs.push(run);
+  }
+
+  image(): PageImage {
+    return { kind: this.kind, id: this.id, runs: this.#runs };
+  }
+}
+
+/** Index of the run that holds a page, or undefined. @param runs ascending */
+export function findRun(runs: readonly PageRun[], page: number): number | undefined {
+  let low = 0;
+  let high = runs.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const run = runs[middle];
+    if (run === undefined) return undefined;
+    if (page < run.page) high = middle - 1;
+    else if (page >= run.page + run.pages) low = middle + 1;
+    else return middle;
+  }
+  return undefined;
+}
+
+/** The parts of runs that make up `pages` pages from `page` on, in order; undefined when one of them is not there. */
+export function sliceRuns(runs: readonly PageRun[], page: number, pages: number): PageRun[] | undefined {
+  const parts: PageRun[] = [];
+  const end = page + pages;
+  let next = page;
+  for (let i = findRun(runs, page); i !== undefined && next < end; i += 1) {
+    const run = runs[i];
+    if (run === undefined || run.page > next) return undefined;
+    const skipped = next - run.page;
+    const taken = Math.min(run.pages - skipped, end - next);
+    parts.push({ ...run, page: next, pages: taken, at: run.pack < 0 ? 0 : run.at + skipped });
+    next += taken;
+  }
+  return next === end ? parts : undefined;
+}

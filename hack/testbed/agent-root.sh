@@ -1,0 +1,32 @@
+#!/bin/bash
+# agent-root.sh [IMAGE]: the root file system of the agent's image (default: the one last built as `agent`) as a directory, for tests
+# that run its programs outside a cluster. Prints its path. Cached by the image's id; older ones are removed.
+set -euo pipefail
+
+TESTBED=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for part in common processes packages base-image images registry; do
+  # shellcheck source=/dev/null
+  source "$TESTBED/lib/$part.sh"
+done
+
+IMAGE=${1:-$REGISTRY/podferry/agent:dev}
+
+# extract_image OUT
+extract_image() {
+  # one namespace for all: the mount of a container must outlive the command that made it
+  buildah_namespace bash -euo pipefail -c '
+    container=$(buildah from --pull-never "$1")
+    cp -a "$(buildah mount "$container")/." "$2"
+    buildah rm "$container" >/dev/null
+  ' extract "$IMAGE" "$1"
+}
+
+lock images
+prepare_buildah
+id=$(buildah_in_namespace inspect --type image --format '{{.FromImageID}}' "$IMAGE" 2>/dev/null) ||
+  die "there is no image $IMAGE: build it with testbed.sh build-image"
+name=agent-root-${id:0:16}
+build_root() { mkdir "$1" && extract_image "$1"; }
+cached "$name" build_root
+find "$CACHE" -maxdepth 1 -name 'agent-root-*' ! -name "$name" -exec rm -rf --one-file-system {} +
+echo "$CACHE/$name"

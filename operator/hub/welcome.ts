@@ -1,0 +1,67 @@
+import { annotations } from '../../proto/names.ts';
+import type { Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
+import type { Cache } from '../kube/informer.ts';
+import { controllerOf, type Pod, type ReplicaSet } from '../kube/objects.ts';
+
+/** The workload a pod belongs to. */
+interface Workload {
+  readonly kind: string;
+  readonly name: string;
+}
+
+export interface WelcomeDeps {
+  readonly pods: Cache<Pod>;
+  readonly replicaSets: Cache<ReplicaSet>;
+  readonly store: Store;
+  /** Key prefix of everything in the bucket; may be empty. */
+  readonly prefix: string;
+}
+
+/**
+ * Where the instance of a pod keeps its checkpoints: `<prefix>/<namespace>/<kind>-<name>/<instance>/`.
+ * @returns undefined when the owner is not known (yet)
+ */
+export function welcomeFor(podUid: string, d: WelcomeDeps): Welcome | undefined {
+  const pod = d.pods.byUid(podUid);
+  if (pod === undefined) return undefined;
+  const workload = workloadOf(pod, d.replicaSets);
+  if (workload === undefined) return undefined;
+  const parts = [
+    ...(d.prefix === '' ? [] : [d.prefix]),
+    pod.metadata.namespace ?? '',
+    `${workload.kind.toLowerCase()}-${workload.name}`,
+    instanceOf(pod),
+  ];
+  return {
+    store: d.store,
+    keyPrefix: `${parts.join('/')}/`,
+    generation: generationOf(pod),
+    instance: instanceOf(pod),
+  };
+}
+
+/** The lineage of a pod: inherited from its source, or begun by itself. */
+export function instanceOf(pod: Pod): string {
+  return pod.metadata.annotations?.[annotations.instance] ?? pod.metadata.uid;
+}
+
+/** How many moves the instance has behind it; something else than a number counts as none. */
+export function generationOf(pod: Pod): number {
+  const text = pod.metadata.annotations?.[annotations.generation] ?? '0';
+  return /^\d{1,9}$/.test(text) ? Number(text) : 0;
+}
+
+/**
+ * The Deployment of a pod, or what else controls it, or the pod itself. A target has no owner until the cutover: it
+ * belongs to the ReplicaSet that will adopt it.
+ * @returns undefined while its ReplicaSet is unknown
+ */
+function workloadOf(pod: Pod, replicaSets: Cache<ReplicaSet>): Workload | undefined {
+  const owner = controllerOf(pod);
+  const replicaSetUid = owner === undefined ? pod.metadata.annotations?.[annotations.replicaSet] : owner.uid;
+  if (replicaSetUid === undefined) return { kind: 'Pod', name: pod.metadata.name };
+  if (owner !== undefined && owner.kind !== 'ReplicaSet') return owner;
+  const replicaSet = replicaSets.byUid(replicaSetUid);
+  if (replicaSet === undefined) return undefined;
+  return controllerOf(replicaSet) ?? { kind: 'ReplicaSet', name: replicaSet.metadata.name };
+}

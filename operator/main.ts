@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { KubeConfig } from '@kubernetes/client-node';
+import { createLog, errorFields, type Log } from '../proto/logging.ts';
+import { leaderLease } from '../proto/names.ts';
+import { systemClock } from './clock.ts';
+import { parseConfig, type Config } from './config.ts';
+import { createHealthServer } from './health.ts';
+import { createTlsServer, keepCertificate, readKeyPair } from './hub/tls.ts';
+import { createKubeClient, type KubeClient } from './kube/client.ts';
+import { createLeader, type Leader } from './kube/leader.ts';
+import { markLeader, unmarkLeader } from './leading.ts';
+import { createOperator, type Operator } from './operator.ts';
+
+const certificateEveryMs = 10_000;
+const syncEveryMs = 100;
+const stopWithinMs = 10_000;
+
+/** @returns the exit code: 0 after SIGTERM or SIGINT, 1 when leadership was lost, so that the container starts clean */
+async function run(config: Config, log: Log): Promise<number> {
+  const kube = new KubeConfig();
+  kube.loadFromDefault();
+  const client = createKubeClient(kube);
+  const operator = createOperator({ client, clock: systemClock, log, store: config.store, prefix: config.prefix });
+  const stopping = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stopping.abort());
+
+  const health = createHealthServer(() => operator.problems());
+  health.listen(config.healthPort);
+  const pair = await readKeyPair(config.tlsDir);
+  const hub = createTlsServer(pair, (socket) => operator.hub.accept(socket));
+  hub.listen(config.hubPort);
+  await Promise.all([once(hub, 'listening'), once(health, 'listening')]);
+  const certificate = keepCertificate({
+    dir: config.tlsDir,
+    inUse: pair,
+    server: hub,
+    everyMs: certificateEveryMs,
+    signal: stopping.signal,
+    onChange: () => log.info('certificate renewed'),
+    onError: (error) => log.warn('certificate not renewed', errorFields(error)),
+  });
+
+  operator.start();
+  const leader = createLeader({
+    client,
+    clock: systemClock,
+    namespace: config.namespace,
+    lease: leaderLease,
+    identity: `${config.podName ?? 'local'}_${randomUUID()}`,
+    onError: (error) => log.warn('lease not renewed', errorFields(error)),
+  });
+  const isLost = await leadUntilStopped({ config, client, leader, operator, log, signal: stopping.signal });
+
+  stopping.abort();
+  hub.close();
+  health.close();
+  await operator.stop();
+  if (!isLost) await leader.release();
+  await certificate;
+  return isLost ? 1 : 0;
+}
+
+/** @returns true when leadership was lost rather than given up */
+async function leadUntilStopped(o: {
+  readonly config: Config;
+  readonly client: KubeClient;
+  readonly leader: Leader;
+  readonly operator: Operator;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}): Promise<boolean> {
+  const { config, client, leader, operator, log, signal } = o;
+  try {
+    if (config.podName !== undefined) await unmarkLeader(client, config.namespace, config.podName);
+    while (operator.problems().length > 0) await delay(syncEveryMs, undefined, { signal });
+    log.info('ready to lead');
+    await leader.acquire(signal);
+    // leading must be given up in time even while the first work is done
+    const held = leader.hold(signal);
+    operator.lead();
+    log.info('leading');
+    if (config.podName !== undefined) await markLeader(client, config.namespace, config.podName);
+    await held;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  if (!signal.aborted) log.error('leadership lost');
+  return !signal.aborted;
+}
+
+async function main(): Promise<void> {
+  const log = createLog('operator', process.env['PODFERRY_LOG_LEVEL']);
+  try {
+    const code = await run(parseConfig(process.env), log);
+    process.exitCode = code;
+  } catch (error) {
+    log.error('operator failed', errorFields(error));
+    process.exitCode = 1;
+  }
+  // what still holds the process (a stream that does not end) must not keep the next one waiting
+  setTimeout(() => process.exit(), stopWithinMs).unref();
+}
+
+await main();

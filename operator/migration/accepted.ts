@@ -1,0 +1,68 @@
+import { OrderKind, OrderStatus } from '../../proto/gen/agent/v1/agent.ts';
+import { isRunning } from '../hub/agents.ts';
+import { generationOf, instanceOf } from '../hub/welcome.ts';
+import { controllerOf, hasEnded, isTerminating, type Pod } from '../kube/objects.ts';
+import { codeOf } from './conditions.ts';
+import { done, fail, wait, type Fail, type StepResult } from './step.ts';
+import { attempt, chosenContainer, isInjected, sendOrder, wordOn, type World } from './world.ts';
+
+const preflightMs = 30_000;
+
+/** The pod may move, and its agent found nothing that forbids it. Changes nothing in the pod. */
+export function accepted(world: World): StepResult {
+  const { source, sourceAgent } = world;
+  if (source === undefined || isTerminating(source) || hasEnded(source)) {
+    return fail('SOURCE_GONE', `pod ${world.migration.spec.podName} does not exist or is ending`);
+  }
+  const refusal = refusalOf(world, source);
+  if (refusal !== undefined) return refusal;
+
+  const patch = {
+    attempt,
+    source: { pod: source.metadata.name, uid: source.metadata.uid, node: source.spec.nodeName ?? '' },
+    instance: instanceOf(source),
+    generation: generationOf(source) + 1,
+  };
+  if (world.replicaSet === undefined) {
+    return wait('OWNER_UNSUPPORTED', 'OwnerUnknown', 'the ReplicaSet of the pod is not known yet', { patch });
+  }
+  if (sourceAgent?.isConnected !== true) {
+    return wait('AGENT_LOST', 'AgentNotConnected', `the agent of pod ${source.metadata.name} is not connected`, { patch });
+  }
+  const word = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_PREFLIGHT);
+  if (word?.status === OrderStatus.ORDER_STATUS_FAILED) {
+    return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the preflight check failed');
+  }
+  if (word?.status === OrderStatus.ORDER_STATUS_DONE) {
+    const [reason] = word.preflight;
+    if (reason !== undefined) {
+      return fail(codeOf(reason), `the process cannot be moved: ${word.preflight.join(', ')}`);
+    }
+    return done('Movable', `pod ${source.metadata.name} on node ${source.spec.nodeName ?? ''} can be moved`, { patch });
+  }
+  if (!isRunning(sourceAgent)) {
+    return wait('APP_NOT_RUNNING', 'AppNotRunning', 'the application does not run yet', { patch });
+  }
+  return wait('AGENT_LOST', 'Checking', 'the agent looks for what cannot be moved', {
+    patch,
+    actions: [
+      sendOrder(world, source.metadata.uid, OrderKind.ORDER_KIND_PREFLIGHT, { timeoutMs: preflightMs }),
+    ],
+  });
+}
+
+function refusalOf(world: World, source: Pod): Fail | undefined {
+  const name = source.metadata.name;
+  if (!isInjected(source)) return fail('NOT_INJECTED', `pod ${name} has no agent`);
+  if (chosenContainer(source) === undefined) {
+    return fail('NOT_INJECTED', `pod ${name} does not say which container moves`);
+  }
+  const owner = controllerOf(source);
+  if (owner?.kind !== 'ReplicaSet' || (world.replicaSet !== undefined && !world.isOfDeployment)) {
+    return fail('OWNER_UNSUPPORTED', `pod ${name} belongs to ${owner === undefined ? 'nothing' : `a ${owner.kind}`}`);
+  }
+  if (world.otherMigration !== undefined) {
+    return fail('MIGRATION_CONFLICT', `Migration ${world.otherMigration} moves pod ${name} already`);
+  }
+  return undefined;
+}

@@ -1,0 +1,88 @@
+import { errorKinds, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
+import type { Condition, ConditionType, Migration, MigrationStatus } from '../../proto/migration.ts';
+
+export interface ConditionValue {
+  readonly status: Condition['status'];
+  /** PascalCase. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+const maxMessageChars = 1_000;
+
+export function conditionOf(status: MigrationStatus, type: ConditionType): Condition | undefined {
+  return status.conditions?.find((condition) => condition.type === type);
+}
+
+export function isTrue(status: MigrationStatus, type: ConditionType): boolean {
+  return conditionOf(status, type)?.status === 'True';
+}
+
+/** The outcome is recorded: nothing is left to do but tidying up. */
+export function isFinished(status: MigrationStatus): boolean {
+  const outcome = conditionOf(status, 'Succeeded')?.status;
+  return outcome === 'True' || outcome === 'False';
+}
+
+/** Neither failing nor finished, or committed: the Migration still owns its pods. */
+export function isCommitted(status: MigrationStatus): boolean {
+  return isTrue(status, 'Committed');
+}
+
+/** The status with one condition set; its time changes only when its value does. */
+export function withCondition(
+  migration: Migration,
+  status: MigrationStatus,
+  type: ConditionType,
+  value: ConditionValue,
+  nowMs: number,
+): MigrationStatus {
+  const before = conditionOf(status, type);
+  const message = value.message.slice(0, maxMessageChars);
+  if (before?.status === value.status && before.reason === value.reason && before.message === message) return status;
+  const condition: Condition = {
+    type,
+    status: value.status,
+    reason: value.reason,
+    message,
+    lastTransitionTime: before?.status === value.status ? before.lastTransitionTime : isoTime(nowMs),
+    observedGeneration: migration.metadata.generation,
+  };
+  const conditions = status.conditions ?? [];
+  return {
+    ...status,
+    conditions:
+      before === undefined ? [...conditions, condition] : conditions.map((each) => (each === before ? condition : each)),
+  };
+}
+
+/** The conditions of `after` that say something else than in `before`. */
+export function changedConditions(before: MigrationStatus, after: MigrationStatus): readonly Condition[] {
+  return (after.conditions ?? []).filter((condition) => {
+    const was = conditionOf(before, condition.type);
+    return was?.status !== condition.status || was.reason !== condition.reason;
+  });
+}
+
+/** `TARGET_LOST` -> `TargetLost`. */
+export function reasonOf(code: ErrorCode): string {
+  return code
+    .toLowerCase()
+    .split('_')
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('');
+}
+
+/** A code as an agent sent it; one that this version does not know becomes INTERNAL. */
+export function codeOf(text: string | undefined): ErrorCode {
+  return text !== undefined && isErrorCode(text) ? text : 'INTERNAL';
+}
+
+/** The message with what a person does next. */
+export function withHint(code: ErrorCode, message: string): string {
+  return `${message} (${errorKinds[code].hint})`;
+}
+
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,85 @@
+import { annotations } from '../../proto/names.ts';
+import type { Migration } from '../../proto/migration.ts';
+import type { Agents } from '../hub/agents.ts';
+import type { Cache } from '../kube/informer.ts';
+import { controllerOf, isReady, keyOf, type Key, type KubeObject, type Node, type Pod, type ReplicaSet } from '../kube/objects.ts';
+import { isFinished } from './conditions.ts';
+import { parseMigration } from './parse.ts';
+import { targetPodName } from './target-pod.ts';
+import type { World } from './world.ts';
+
+/** Where the world is read from: caches only, no request is made. */
+export interface Sources {
+  readonly migrations: Cache<KubeObject>;
+  readonly pods: Cache<Pod>;
+  readonly replicaSets: Cache<ReplicaSet>;
+  readonly nodes: Cache<Node>;
+  readonly agents: Pick<Agents, 'view'>;
+  readonly hubSinceMs: number;
+}
+
+/** @returns undefined when the Migration is gone or its status cannot be read */
+export function observe(key: Key, s: Sources): World | undefined {
+  const object = s.migrations.get(key);
+  const parsed = object === undefined ? undefined : parseMigration(object);
+  if (parsed === undefined) return undefined;
+  const { migration, invalid } = parsed;
+  const { status, metadata, spec } = migration;
+
+  const source =
+    status.source === undefined ? s.pods.get(`${metadata.namespace}/${spec.podName}`) : s.pods.byUid(status.source.uid);
+  const target = targetOf(migration, s);
+  const replicaSetUid =
+    (source === undefined ? undefined : controllerOf(source)?.uid) ??
+    target?.metadata.annotations?.[annotations.replicaSet];
+  const replicaSet = replicaSetUid === undefined ? undefined : s.replicaSets.byUid(replicaSetUid);
+  return {
+    migration,
+    invalid,
+    source,
+    sourceAgent: source === undefined ? undefined : s.agents.view(source.metadata.uid),
+    sourceNodeIsReady: isNodeReady(source, s),
+    replicaSet,
+    isOfDeployment: replicaSet !== undefined && controllerOf(replicaSet)?.kind === 'Deployment',
+    target,
+    targetAgent: target === undefined ? undefined : s.agents.view(target.metadata.uid),
+    targetNodeIsReady: isNodeReady(target, s),
+    otherMigration: source === undefined ? undefined : otherMigration(migration, source, s),
+    hubSinceMs: s.hubSinceMs,
+  };
+}
+
+/** By uid once recorded. Before that by its name, which is certain, when the pod says that it is for this Migration. */
+function targetOf({ status, metadata }: Migration, s: Sources): Pod | undefined {
+  if (status.target?.uid !== undefined) return s.pods.byUid(status.target.uid);
+  if (status.source === undefined || status.generation === undefined) return undefined;
+  const name = targetPodName(status.source.pod, status.generation, metadata.uid);
+  const pod = s.pods.get(`${metadata.namespace}/${name}`);
+  return pod?.metadata.annotations?.[annotations.restore] === metadata.uid ? pod : undefined;
+}
+
+/** A pod that is on no node yet is on none that is not ready. */
+function isNodeReady(pod: Pod | undefined, s: Sources): boolean {
+  const name = pod?.spec.nodeName;
+  return name === undefined || isReady(s.nodes.get(`/${name}`));
+}
+
+function otherMigration(migration: Migration, source: Pod, s: Sources): string | undefined {
+  for (const object of s.migrations.list()) {
+    if (object.metadata.uid === migration.metadata.uid) continue;
+    if (object.metadata.namespace !== migration.metadata.namespace) continue;
+    const other = parseMigration(object)?.migration;
+    if (other === undefined || isFinished(other.status)) continue;
+    const makesIt = other.status.target?.uid === source.metadata.uid;
+    const movesIt =
+      other.status.source === undefined
+        ? other.spec.podName === source.metadata.name
+        : other.status.source.uid === source.metadata.uid;
+    if (makesIt || (movesIt && cameFirst(other, migration))) return keyOf(object);
+  }
+  return undefined;
+}
+
+function cameFirst({ metadata: a }: Migration, { metadata: b }: Migration): boolean {
+  return a.creationTimestamp === b.creationTimestamp ? a.uid < b.uid : a.creationTimestamp < b.creationTimestamp;
+}

@@ -1,0 +1,170 @@
+import { annotations } from '../proto/names.ts';
+import type { Store } from '../proto/gen/agent/v1/agent.ts';
+import { errorFields, type Log } from '../proto/logging.ts';
+import type { Clock } from './clock.ts';
+import { createAgents, type PodIdentity } from './hub/agents.ts';
+import { createAuthenticate } from './hub/auth.ts';
+import { createHub, type Hub } from './hub/hub.ts';
+import { welcomeFor } from './hub/welcome.ts';
+import { migrationsPath } from './kube/apply.ts';
+import { paths, type KubeClient } from './kube/client.ts';
+import { createEvents } from './kube/events.ts';
+import { createInformer, type Informer } from './kube/informer.ts';
+import { keyOf, type Key, type KubeObject, type Node, type Pod, type ReplicaSet } from './kube/objects.ts';
+import { createQueue, type Queue } from './kube/queue.ts';
+import { isFinished } from './migration/conditions.ts';
+import { parseMigration } from './migration/parse.ts';
+import { reconcile, reconcileErrorFields, type Deps } from './migration/reconcile.ts';
+import { reconcileServing } from './serving/reconcile-serving.ts';
+import { reconcileTrigger } from './trigger/reconcile-trigger.ts';
+
+export interface OperatorOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Store;
+  readonly prefix: string;
+}
+
+export interface Operator {
+  readonly hub: Hub;
+  /** Begins to fill the caches. */
+  start(): void;
+  /** Takes agents in and works on Migrations and pods, from now until `stop`. */
+  lead(): void;
+  /** What keeps the operator from working, in words. */
+  problems(): readonly string[];
+  /** Ends the streams and the work under way. */
+  stop(): Promise<void>;
+}
+
+const staleAfterMs = 180_000;
+
+/** The operator without its process: builds the parts and wires wake-ups to queues. */
+export function createOperator({ client, clock, log, store, prefix }: OperatorOptions): Operator {
+  function informer<T extends KubeObject>(path: string): Informer<T> {
+    return createInformer<T>({
+      client,
+      path,
+      clock,
+      onError: (error) => log.warn('watch failed', { path, ...errorFields(error) }),
+    });
+  }
+  const migrations = informer<KubeObject>(migrationsPath);
+  const pods = informer<Pod>(paths.pods);
+  const replicaSets = informer<ReplicaSet>(paths.replicaSets);
+  const nodes = informer<Node>(paths.nodes);
+  const informers = { migrations, pods, replicaSets, nodes };
+  const agents = createAgents(clock);
+  const events = createEvents(client, clock, log);
+  let work: { readonly migrations: Queue; readonly pods: Queue } | undefined;
+
+  const hub = createHub({
+    authenticate: createAuthenticate(client, pods, clock),
+    agents,
+    welcomeFor: (podUid) => welcomeFor(podUid, { pods, replicaSets, store, prefix }),
+    isLeading: () => work !== undefined,
+    log,
+  });
+
+  /** Wakes every unfinished Migration that a change may concern. */
+  function wakeMigrations(concerns: (raw: ReturnType<typeof parseMigration>) => boolean): void {
+    for (const object of migrations.list()) {
+      const parsed = parseMigration(object);
+      if (parsed !== undefined && !isFinished(parsed.migration.status) && concerns(parsed)) {
+        work?.migrations.add(keyOf(object));
+      }
+    }
+  }
+
+  function podChanged({ uid, namespace, name }: PodIdentity, restoreUid: string | undefined): void {
+    work?.pods.add(`${namespace}/${name}`);
+    wakeMigrations((parsed) => {
+      const { metadata, spec, status } = parsed?.migration ?? {};
+      const isNamed = metadata?.namespace === namespace && spec?.podName === name;
+      return isNamed || status?.source?.uid === uid || status?.target?.uid === uid || metadata?.uid === restoreUid;
+    });
+  }
+
+  agents.onChange((pod) => podChanged(pod, pods.byUid(pod.uid)?.metadata.annotations?.[annotations.restore]));
+  pods.onChange((pod, isDeleted) => {
+    const { uid, namespace = 'default', name } = pod.metadata;
+    if (isDeleted) agents.forget(uid);
+    if (!isOfInterest(pod)) return;
+    podChanged({ uid, namespace, name }, pod.metadata.annotations?.[annotations.restore]);
+  });
+  migrations.onChange((object) => {
+    work?.migrations.add(keyOf(object));
+    const status = parseMigration(object)?.migration.status;
+    for (const uid of [status?.source?.uid, status?.target?.uid]) {
+      const pod = uid === undefined ? undefined : pods.byUid(uid);
+      if (pod !== undefined) work?.pods.add(keyOf(pod));
+    }
+  });
+  replicaSets.onChange(({ metadata }) => {
+    wakeMigrations((parsed) => parsed?.migration.metadata.namespace === metadata.namespace);
+  });
+  nodes.onChange(({ metadata }) => {
+    wakeMigrations((parsed) =>
+      [parsed?.migration.status.source?.node, parsed?.migration.status.target?.node].includes(metadata.name),
+    );
+  });
+
+  async function reconcilePod(key: Key): Promise<{ requeueAfterMs?: number }> {
+    const pod = pods.get(key);
+    if (pod === undefined) return {};
+    await reconcileServing(pod, { client, clock, pods, migrations, agents });
+    await reconcileTrigger(pod, { client, events, pods, migrations });
+    return {};
+  }
+
+  return {
+    hub,
+    start() {
+      for (const each of Object.values(informers)) each.start();
+    },
+    lead() {
+      const deps: Deps = { ...informers, client, clock, log, events, agents, hubSinceMs: clock.now() };
+      const podQueue = createQueue({
+        workers: 4,
+        clock,
+        work: reconcilePod,
+        onError: (key, error, delayMs) => log.warn('pod not reconciled', { pod: key, delayMs, ...errorFields(error) }),
+      });
+      const migrationQueue = createQueue({
+        workers: 8,
+        clock,
+        work: (key) => reconcile(key, deps),
+        onError: (key, error, delayMs) =>
+          log.warn('migration not reconciled', reconcileErrorFields(key, error, delayMs)),
+      });
+      work = { migrations: migrationQueue, pods: podQueue };
+      for (const object of migrations.list()) migrationQueue.add(keyOf(object));
+      for (const pod of pods.list()) if (isOfInterest(pod)) podQueue.add(keyOf(pod));
+    },
+    problems() {
+      return Object.entries(informers).flatMap(([name, each]) => {
+        if (!each.hasSynced()) return [`${name} are not listed yet`];
+        return each.staleMs() > staleAfterMs ? [`${name} have not been heard of for ${each.staleMs()} ms`] : [];
+      });
+    },
+    async stop() {
+      const stopping = work;
+      work = undefined;
+      hub.close();
+      await Promise.all([
+        stopping?.migrations.stop(),
+        stopping?.pods.stop(),
+        ...Object.values(informers).map(async (each) => each.stop()),
+      ]);
+    },
+  };
+}
+
+/** Pods that are neither injected nor ask for a move are none of our business. */
+function isOfInterest({ metadata }: Pod): boolean {
+  return (
+    metadata.annotations?.[annotations.injected] !== undefined ||
+    metadata.annotations?.[annotations.trigger] !== undefined
+  );
+}

@@ -1,0 +1,63 @@
+import { annotations } from '../../../proto/names.ts';
+import { MigrationStatus } from '../../../proto/migration.ts';
+import { getJson, kubectl } from './kubectl.ts';
+import { until } from './until.ts';
+import type { Pod } from './workload.ts';
+
+export interface FinishedMigration {
+  readonly name: string;
+  readonly status: MigrationStatus;
+}
+
+interface Raw {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly podName: string };
+  readonly status?: unknown;
+}
+
+export async function migrationsOf(namespace: string, pod: string): Promise<readonly FinishedMigration[]> {
+  const { items } = await getJson<{ items: readonly Raw[] }>(['get', 'migrations.migration.io', '-n', namespace]);
+  return items
+    .filter(({ spec }) => spec.podName === pod)
+    .map(({ metadata, status }) => ({ name: metadata.name, status: MigrationStatus.parse(status ?? {}) }));
+}
+
+/** Asks for a move as a user does: by annotation. */
+export async function requestMove(namespace: string, pod: string, targetNode?: string): Promise<void> {
+  const node = targetNode === undefined ? [] : [`${annotations.targetNode}=${targetNode}`];
+  await kubectl([
+    'annotate',
+    'pod',
+    '-n',
+    namespace,
+    pod,
+    `${annotations.trigger}=requested`,
+    `${annotations.reason}=test`,
+    ...node,
+  ]);
+}
+
+/** The pod's newest Migration, once it has ended one way or the other. */
+export async function finishedMigration(
+  namespace: string,
+  pod: string,
+  timeoutMs = 90_000,
+): Promise<FinishedMigration> {
+  return until(
+    `the Migration of ${pod} ends`,
+    async () => {
+      const all = await migrationsOf(namespace, pod);
+      return all.findLast(({ status }) => status.phase === 'Succeeded' || status.phase === 'Failed');
+    },
+    timeoutMs,
+  );
+}
+
+/** Moves the pod and requires success. */
+export async function move(namespace: string, pod: Pod, targetNode?: string): Promise<FinishedMigration> {
+  await requestMove(namespace, pod.metadata.name, targetNode);
+  const migration = await finishedMigration(namespace, pod.metadata.name);
+  if (migration.status.phase !== 'Succeeded')
+    throw new Error(`move of ${pod.metadata.name} failed: ${JSON.stringify(migration.status, undefined, 1)}`);
+  return migration;
+}

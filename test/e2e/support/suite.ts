@@ -1,0 +1,53 @@
+import { kubectl, KubectlError } from './kubectl.ts';
+
+/** Images of the test programs, by the references that hack/test.sh (or hack/demo.sh) has built and pushed. */
+export interface Images {
+  readonly counter: string;
+  readonly static: string;
+  readonly redis: string;
+}
+
+function needed(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new Error(`${name} is not set: run the end-to-end tests by hack/test.sh e2e`);
+  return value;
+}
+
+export function images(): Images {
+  return {
+    counter: needed('PODFERRY_IMAGE_COUNTER'),
+    static: needed('PODFERRY_IMAGE_STATIC'),
+    redis: needed('PODFERRY_IMAGE_REDIS'),
+  };
+}
+
+/** Path of testbed.sh when the cluster is our own test bed; undefined on a foreign cluster, where nodes cannot be hurt. */
+export function testbedCommand(): string | undefined {
+  const command = process.env['PODFERRY_TESTBED'];
+  return command === '' ? undefined : command;
+}
+
+export async function createNamespace(name: string): Promise<void> {
+  try {
+    await kubectl(['create', 'namespace', name]);
+  } catch (error) {
+    if (!(error instanceof KubectlError && error.stderr.includes('AlreadyExists'))) throw error;
+  }
+}
+
+export async function deleteNamespace(name: string): Promise<void> {
+  await kubectl(['delete', 'namespace', name, '--ignore-not-found', '--timeout=90s'], { timeoutMs: 100_000 });
+}
+
+/** Names of the schedulable nodes. */
+export async function nodeNames(): Promise<readonly string[]> {
+  return (await kubectl(['get', 'nodes', '-o', 'jsonpath={.items[*].metadata.name}'])).split(' ');
+}
+
+/** The other node of a two-node cluster. */
+export async function otherNode(node: string): Promise<string> {
+  const other = (await nodeNames()).find((name) => name !== node);
+  if (other === undefined) throw new Error('these tests need two nodes');
+  return other;
+}

@@ -1,0 +1,108 @@
+import { annotations } from '../../../proto/names.ts';
+import { getJson, kubectl } from './kubectl.ts';
+import { until } from './until.ts';
+
+export interface Workload {
+  readonly namespace: string;
+  readonly name: string;
+  readonly image: string;
+  readonly container?: Readonly<Record<string, unknown>>;
+  readonly pod?: Readonly<Record<string, unknown>>;
+  readonly enabled?: boolean;
+}
+
+/** The Deployment that a user would write; the injection is the webhook's business. */
+export function deployment(w: Workload): object {
+  const labels = { app: w.name };
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: {
+      name: w.name,
+      namespace: w.namespace,
+      ...(w.enabled === false ? {} : { annotations: { [annotations.enabled]: 'true' } }),
+    },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: {
+          terminationGracePeriodSeconds: 10,
+          ...w.pod,
+          containers: [{ name: 'app', image: w.image, ports: [{ containerPort: 8080 }], ...w.container }],
+        },
+      },
+    },
+  };
+}
+
+export function service(namespace: string, name: string, port: number): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace },
+    spec: { selector: { app: name }, ports: [{ port, targetPort: port }] },
+  };
+}
+
+export interface ContainerStatus {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly restartCount: number;
+  readonly containerID: string;
+  readonly lastState: { readonly terminated?: { readonly exitCode: number; readonly reason: string } };
+}
+
+export interface Pod {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly deletionTimestamp?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly uid: string }[];
+  };
+  readonly spec: { readonly nodeName: string };
+  readonly status: {
+    readonly podIP: string;
+    readonly phase: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+export async function pods(namespace: string, app: string): Promise<readonly Pod[]> {
+  return (await getJson<{ items: readonly Pod[] }>(['get', 'pods', '-n', namespace, '-l', `app=${app}`])).items;
+}
+
+export function isReady(pod: Pod): boolean {
+  return pod.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+}
+
+/** The only pod of the workload, once it is alone and Ready. */
+export async function onlyPod(namespace: string, app: string, timeoutMs = 60_000): Promise<Pod> {
+  return until(
+    `${namespace}/${app} has one pod, ready`,
+    async () => {
+      const all = await pods(namespace, app);
+      const [pod] = all;
+      return all.length === 1 && pod !== undefined && isReady(pod) && pod;
+    },
+    timeoutMs,
+  );
+}
+
+export function containerStatus(pod: Pod, name = 'app'): ContainerStatus {
+  const status = pod.status.containerStatuses?.find((container) => container.name === name);
+  if (status === undefined) throw new Error(`pod ${pod.metadata.name} has no status of container ${name}`);
+  return status;
+}
+
+/** GET from the pod's port 8080 through the API server, so that it works on any cluster. */
+export async function httpGet(namespace: string, pod: string, path: string): Promise<string> {
+  return kubectl(['get', '--raw', `/api/v1/namespaces/${namespace}/pods/${pod}:8080/proxy${path}`]);
+}
+
+export async function httpJson<T>(namespace: string, pod: string, path: string): Promise<T> {
+  return JSON.parse(await httpGet(namespace, pod, path)) as T;
+}

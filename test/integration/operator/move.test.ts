@@ -1,0 +1,258 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type tls from 'node:tls';
+import { expect } from 'chai';
+import { createLog } from '../../../proto/logging.ts';
+import { AppPhase, OrderKind, OrderStatus, type AgentState, type Order } from '../../../proto/gen/agent/v1/agent.ts';
+import type { Migration } from '../../../proto/migration.ts';
+import { annotations, podTemplateHash, servingGate } from '../../../proto/names.ts';
+import { systemClock } from '../../../operator/clock.ts';
+import { createTlsServer, readKeyPair } from '../../../operator/hub/tls.ts';
+import { migrationPath } from '../../../operator/kube/apply.ts';
+import { patchTypes, paths } from '../../../operator/kube/client.ts';
+import { conditionStatus, controllerOf, type Pod } from '../../../operator/kube/objects.ts';
+import { createOperator, type Operator } from '../../../operator/operator.ts';
+import { makeCertificate, type TestCertificate } from '../../fakes/certificate.ts';
+import { SimulatedAgent } from '../../fakes/simulated-agent.ts';
+import { apiClient, Cluster, installCrd, until } from './cluster.ts';
+
+const serverName = 'podferry-operator.migration-system.svc';
+const { ORDER_KIND_CHECKPOINT, ORDER_KIND_CONTINUE, ORDER_KIND_PREFLIGHT, ORDER_KIND_RESTORE } = OrderKind;
+const { ORDER_KIND_RESUME, ORDER_KIND_RETIRE } = OrderKind;
+
+describe('operator with a real API server and simulated agents', function () {
+  this.timeout(60_000);
+  const log = createLog('operator', process.env['PODFERRY_TEST_LOG'] ?? 'error');
+  let cluster: Cluster;
+  let operator: Operator;
+  let hub: tls.Server;
+  let certificate: TestCertificate;
+  let address: string;
+  const agents: SimulatedAgent[] = [];
+
+  before(async function () {
+    const client = apiClient();
+    if (client === undefined) {
+      this.skip();
+      return;
+    }
+    await installCrd(client);
+    certificate = makeCertificate(serverName);
+    hub = createTlsServer(await readKeyPair(certificate.dir), (socket) => operator.hub.accept(socket));
+    hub.listen(0, '127.0.0.1');
+    await once(hub, 'listening');
+    address = `127.0.0.1:${(hub.address() as AddressInfo).port}`;
+  });
+
+  beforeEach(async () => {
+    const client = apiClient();
+    if (client === undefined) throw new Error('the API server is gone');
+    cluster = new Cluster(client);
+    await cluster.start();
+    const store = { endpoint: '', region: 'r', bucket: 'b', accessKeyId: 'a', secretAccessKey: 's', forcePathStyle: true };
+    operator = createOperator({ client, clock: systemClock, log, store, prefix: 'p' });
+    operator.start();
+    await until('caches are filled', async () => operator.problems().length === 0);
+    operator.lead();
+  });
+
+  afterEach(async () => {
+    for (const agent of agents.splice(0)) agent.stop();
+    await operator.stop();
+    await cluster.stop();
+  });
+
+  after(() => {
+    hub?.close();
+  });
+
+  async function startAgent(pod: Pod, phase: AppPhase, obey?: (order: Order, state: AgentState) => Partial<AgentState>): Promise<SimulatedAgent> {
+    const { name, uid } = pod.metadata;
+    const token = async (): Promise<string> => cluster.token({ name, uid });
+    const agent = new SimulatedAgent({ address, ca: certificate.pem, serverName, token, phase, ...(obey && { obey }) });
+    agents.push(agent);
+    await agent.connect();
+    return agent;
+  }
+
+  async function startSource(obey?: (order: Order) => Partial<AgentState>): Promise<{ pod: Pod; agent: SimulatedAgent }> {
+    const pod = await cluster.createPod('web-1', {});
+    const agent = await startAgent(pod, AppPhase.APP_PHASE_RUNNING, obey);
+    await until('the source serves', async () => {
+      const seen = await cluster.get<Pod>(paths.pod(cluster.namespace, 'web-1'));
+      return seen !== undefined && conditionStatus(seen, 'Ready') === 'True';
+    });
+    return { pod, agent };
+  }
+
+  async function startTarget(obey?: (order: Order) => Partial<AgentState>): Promise<{ pod: Pod; agent: SimulatedAgent }> {
+    const pod = await until('the target pod is there', async () =>
+      (await cluster.pods()).find((each) => each.metadata.annotations?.[annotations.restore] !== undefined),
+    );
+    return { pod, agent: await startAgent(pod, AppPhase.APP_PHASE_WAITING, obey) };
+  }
+
+  async function createMigration(spec: Record<string, unknown> = {}): Promise<void> {
+    await cluster.client.call({
+      method: 'POST',
+      path: migrationPath(cluster.namespace),
+      body: {
+        apiVersion: 'migration.io/v1alpha1',
+        kind: 'Migration',
+        metadata: { name: 'move' },
+        spec: { podName: 'web-1', ...spec },
+      },
+    });
+  }
+
+  async function finished(name = 'move'): Promise<Migration> {
+    return until(
+      `Migration ${name} is finished`,
+      async () => {
+        const migration = await cluster.get<Migration>(migrationPath(cluster.namespace, name));
+        const outcome = migration?.status?.conditions?.find((condition) => condition.type === 'Succeeded')?.status;
+        const isTidy = (migration?.metadata.finalizers ?? []).length === 0;
+        return (outcome === 'True' || outcome === 'False') && isTidy ? migration : undefined;
+      },
+      40_000,
+    );
+  }
+
+  it('moves a pod that carries the trigger annotation', async () => {
+    const source = await startSource();
+    await cluster.client.call({
+      method: 'PATCH',
+      path: paths.pod(cluster.namespace, 'web-1'),
+      contentType: patchTypes.merge,
+      body: { metadata: { annotations: { [annotations.trigger]: 'requested', [annotations.reason]: 'because' } } },
+    });
+    const target = await startTarget();
+    const [{ metadata }] = (
+      (await cluster.client.call({ method: 'GET', path: migrationPath(cluster.namespace) })) as { items: [Migration] }
+    ).items;
+    const migration = await finished(metadata.name);
+
+    expect(migration.status.phase).to.equal('Succeeded');
+    expect(migration.spec.reason).to.equal('because');
+    expect(migration.status.instance).to.equal(source.pod.metadata.uid);
+    expect(migration.status.generation).to.equal(1);
+    expect(migration.status.checkpoint?.pageBytes).to.equal(4_096);
+    expect(migration.status.downtimeMs).to.be.greaterThan(0);
+    expect(migration.status.timeline?.map((entry) => entry.step)).to.deep.equal([
+      'Accepted',
+      'TargetPrepared',
+      'Frozen',
+      'Frozen.dump',
+      'RestoredStopped',
+      'Committed',
+      'Verified',
+      'CutOver',
+    ]);
+    expect(source.agent.orders).to.deep.equal([ORDER_KIND_PREFLIGHT, ORDER_KIND_CHECKPOINT, ORDER_KIND_RETIRE]);
+    expect(target.agent.orders).to.deep.equal([ORDER_KIND_RESTORE, ORDER_KIND_CONTINUE]);
+    expect(target.agent.welcome?.keyPrefix).to.equal(
+      `p/${cluster.namespace}/deployment-web/${source.pod.metadata.uid}/`,
+    );
+    const [only, ...others] = await cluster.pods();
+    expect(others).to.deep.equal([]);
+    expect(only?.metadata.uid).to.equal(target.pod.metadata.uid);
+    expect(only?.metadata.labels?.[podTemplateHash]).to.equal(cluster.hash);
+    expect(only && controllerOf(only)?.uid).to.equal(cluster.replicaSetUid);
+    expect(only && conditionStatus(only, servingGate)).to.equal('True');
+    expect(only?.spec.hostname).to.equal('web-1');
+    console.log(`      downtime ${migration.status.downtimeMs} ms, of which the API server's part is the commit`);
+  });
+
+  it('continues the source when the restore fails, and leaves no pod over', async () => {
+    const source = await startSource();
+    await createMigration();
+    const target = await startTarget((order) =>
+      order.kind === ORDER_KIND_RESTORE
+        ? {
+            phase: AppPhase.APP_PHASE_WAITING,
+            status: OrderStatus.ORDER_STATUS_FAILED,
+            failure: { code: 'OBJECT_CORRUPT', message: 'a pack is not what was stored' },
+          }
+        : {},
+    );
+    const { status } = await finished();
+    expect(status.phase).to.equal('Failed');
+    expect(status.failure?.code).to.equal('OBJECT_CORRUPT');
+    expect(source.agent.state.phase).to.equal(AppPhase.APP_PHASE_RUNNING);
+    expect(source.agent.orders.at(-1)).to.equal(ORDER_KIND_RESUME);
+    expect(target.agent.orders).to.deep.equal([ORDER_KIND_RESTORE]);
+    const left = await cluster.pods();
+    expect(left.map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
+    expect(left.map((pod) => conditionStatus(pod, servingGate))).to.deep.equal(['True']);
+  });
+
+  it('gives up when the target never starts, and removes it though its kubelet is dead', async () => {
+    const source = await startSource();
+    cluster.deadNodes.add('n2');
+    await createMigration({ timeoutSeconds: 5, targetNode: 'n2' });
+    const { status } = await finished();
+    expect(status.failure?.code).to.equal('TARGET_NOT_READY');
+    expect(source.agent.orders).to.deep.equal([ORDER_KIND_PREFLIGHT]);
+    expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
+  });
+
+  it('continues the source when the agent of the target dies', async () => {
+    const source = await startSource();
+    await createMigration();
+    const target = await startTarget((order) => {
+      if (order.kind === ORDER_KIND_RESTORE) target.agent.stop();
+      return { status: OrderStatus.ORDER_STATUS_WORKING };
+    });
+    const { status } = await finished();
+    expect(status.failure?.code).to.equal('TARGET_LOST');
+    expect(source.agent.state.phase).to.equal(AppPhase.APP_PHASE_RUNNING);
+    expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
+  });
+
+  it('refuses a pod that was not opted in, and one that does not exist', async () => {
+    await createMigration({ podName: 'nobody' });
+    const { status } = await finished();
+    expect(status.failure?.code).to.equal('SOURCE_GONE');
+    expect(status.conditions?.find((condition) => condition.type === 'Succeeded')?.reason).to.equal('SourceGone');
+  });
+
+  it('goes on where another operator left off', async () => {
+    const source = await startSource();
+    const client = cluster.client;
+    await createMigration();
+    const target = await startTarget((order) => {
+      // the first operator ends between the restore and the commit
+      if (order.kind === ORDER_KIND_RESTORE) void restart();
+      return {};
+    });
+    async function restart(): Promise<void> {
+      await operator.stop();
+      const store = { endpoint: '', region: 'r', bucket: 'b', accessKeyId: 'a', secretAccessKey: 's', forcePathStyle: true };
+      operator = createOperator({ client, clock: systemClock, log, store, prefix: 'p' });
+      operator.start();
+      await until('caches are filled', async () => operator.problems().length === 0);
+      operator.lead();
+    }
+    const { status } = await finished();
+    expect(status.phase).to.equal('Succeeded');
+    expect(source.agent.orders).to.deep.equal([ORDER_KIND_PREFLIGHT, ORDER_KIND_CHECKPOINT, ORDER_KIND_RETIRE]);
+    expect(target.agent.orders).to.deep.equal([ORDER_KIND_RESTORE, ORDER_KIND_CONTINUE]);
+  });
+
+  it('cancels when the Migration is deleted before the commit', async () => {
+    const source = await startSource((order) =>
+      order.kind === ORDER_KIND_CHECKPOINT
+        ? { phase: AppPhase.APP_PHASE_FROZEN, status: OrderStatus.ORDER_STATUS_WORKING }
+        : {},
+    );
+    await createMigration();
+    await startTarget();
+    await until('the source is being stopped', async () => source.agent.orders.includes(ORDER_KIND_CHECKPOINT));
+    await cluster.client.call({ method: 'DELETE', path: migrationPath(cluster.namespace, 'move') });
+    await until('the Migration is gone', async () => {
+      return (await cluster.get(migrationPath(cluster.namespace, 'move'))) === undefined;
+    });
+    expect(source.agent.state.phase).to.equal(AppPhase.APP_PHASE_RUNNING);
+    expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
+  });
+});

@@ -1,0 +1,175 @@
+import { isDeepStrictEqual } from 'node:util';
+import { expect } from 'chai';
+import * as fc from 'fast-check';
+import { annotations } from '../../../proto/names.ts';
+import { review } from '../../../webhook/admission.ts';
+import { eject, isInjected, isWhole } from '../../../webhook/eject.ts';
+import { inject } from '../../../webhook/inject.ts';
+import { isPodTemplate, type PodTemplate } from '../../../webhook/pod-template.ts';
+import { deployment, patchIn, reviewOf, settings } from './support/samples.ts';
+
+/** Objects as JSON.parse makes them. */
+const record = <T>(shape: { [K in keyof T]: fc.Arbitrary<T[K]> }, options: { requiredKeys?: (keyof T)[] } = {}) =>
+  fc.record(shape, { ...options, noNullPrototype: true });
+const enabled = { enabled: true };
+const name = fc.constantFrom('app', 'istio-proxy', 'linkerd-proxy', 'vault-agent', 'daprd');
+const strings = fc.array(fc.string(), { maxLength: 3 });
+const mount = record(
+  {
+    name: fc.constantFrom('data', 'cache', 'podferry-like'),
+    mountPath: fc.constantFrom('/data', '/cache', '/.podferry-like', '/x'),
+    subPath: fc.constant('own'),
+    readOnly: fc.boolean(),
+  },
+  { requiredKeys: ['name', 'mountPath'] },
+);
+const resources = record(
+  { limits: quantities(), requests: quantities(), claims: fc.jsonValue() },
+  { requiredKeys: [] },
+);
+const container = record(
+  {
+    name,
+    image: fc.string(),
+    command: strings,
+    args: strings,
+    startupProbe: fc.jsonValue(),
+    volumeMounts: fc.array(mount, { maxLength: 3 }),
+    resources,
+    futureField: fc.jsonValue(),
+  },
+  { requiredKeys: ['name'] },
+);
+const template = record(
+  {
+    metadata: record(
+      {
+        annotations: fc.dictionary(fc.string(), fc.string(), { noNullPrototype: true }),
+        creationTimestamp: fc.constant(null),
+      },
+      { requiredKeys: [] },
+    ),
+    spec: record(
+      {
+        containers: fc.uniqueArray(container, { minLength: 1, maxLength: 3, selector: (one) => one.name }),
+        initContainers: fc.uniqueArray(container, { maxLength: 2, selector: (one) => one.name }),
+        volumes: fc.array(
+          record(
+            { name: fc.constantFrom('data', 'cache', 'podferry-like'), emptyDir: fc.constant({}) },
+            { requiredKeys: ['name'] },
+          ),
+          { maxLength: 3 },
+        ),
+        readinessGates: fc.array(record({ conditionType: fc.constantFrom('a/b', 'migration.io/other') })),
+        shareProcessNamespace: fc.constant(true),
+        hostPID: fc.constant(false),
+        futureField: fc.jsonValue(),
+      },
+      { requiredKeys: ['containers'] },
+    ),
+    futureField: fc.jsonValue(),
+  },
+  { requiredKeys: ['spec'] },
+);
+
+function quantities() {
+  return record(
+    { cpu: fc.constantFrom('1', '1000m', '500m'), memory: fc.constantFrom('1Gi', '1024Mi', 'odd') },
+    { requiredKeys: [] },
+  );
+}
+
+/** Only what inject accepts; how many that are is asserted, so that the properties are not empty. */
+function injectedOf(given: unknown): PodTemplate | undefined {
+  if (!isPodTemplate(given)) return undefined;
+  const result = inject(given, enabled, settings);
+  return result.injected ? result.template : undefined;
+}
+
+describe('inject and eject', () => {
+  it('is reversible, idempotent and whole, and leaves its input alone', () => {
+    let injections = 0;
+    fc.assert(
+      fc.property(template, (given) => {
+        const before = structuredClone(given);
+        const injected = injectedOf(given);
+        expect(isDeepStrictEqual(given, before)).to.equal(true);
+        if (injected === undefined) return;
+        injections += 1;
+        expect(isWhole(injected)).to.equal(true);
+        const again = inject(injected, enabled, settings);
+        expect(again).to.deep.equal({ injected: true, template: injected });
+        expect(eject(injected)).to.deep.equal({ ejected: true, template: given });
+      }),
+      { numRuns: 2000 },
+    );
+    expect(injections).to.be.greaterThan(100);
+  });
+
+  it('answers any JSON as object and never fails inside', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.jsonValue(), fc.boolean(), (object, old, isCreate) => {
+        const wrapped = { metadata: { annotations: { [annotations.enabled]: 'true' } }, spec: { template: object } };
+        for (const given of [object, wrapped]) {
+          const answer = review(reviewOf(given, isCreate ? undefined : old), settings);
+          expect(answer.outcome).to.not.equal('failed');
+          expect(answer.review.response.allowed).to.equal(true);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('survives any damage to what was injected, and what is then injected is whole', () => {
+    const injected = injectedOf({
+      metadata: { annotations: { team: 'a' } },
+      spec: { containers: [{ name: 'app', command: ['/app'] }] },
+    });
+    expect(injected).to.not.equal(undefined);
+    const places = pathsOf(injected);
+    fc.assert(
+      fc.property(fc.constantFrom(...places), fc.option(fc.jsonValue(), { nil: undefined }), (path, value) => {
+        const damaged = changed(injected, path, value);
+        const asked = { metadata: { annotations: { [annotations.enabled]: 'true' } }, spec: { template: damaged } };
+        const answer = review(reviewOf(asked), settings);
+        expect(answer.outcome).to.not.equal('failed');
+        if (!isPodTemplate(damaged)) return;
+        const result = inject(damaged, enabled, settings);
+        if (result.injected) expect(isWhole(result.template)).to.equal(true);
+        const ejection = eject(damaged);
+        if (ejection.ejected) expect(isInjected(ejection.template)).to.equal(false);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('answers a large Deployment within the time the API server gives', () => {
+    const env = Array.from({ length: 2000 }, (_, index) => ({ name: `V${index}`, value: 'x'.repeat(200) }));
+    const many = Array.from({ length: 60 }, (_, index) => ({ name: `c${index}`, image: 'i', command: ['/c'], env }));
+    const object = deployment({ containers: many }, { [annotations.enabled]: 'true', [annotations.container]: 'c7' });
+    const began = performance.now();
+    const answer = review(reviewOf(object), settings);
+    expect(performance.now() - began).to.be.lessThan(500);
+    expect(patchIn(answer)).to.not.deep.equal([]);
+  });
+});
+
+type Path = readonly (string | number)[];
+
+function pathsOf(value: unknown, at: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [at];
+  const entries: [string | number, unknown][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value);
+  return [at, ...entries.flatMap(([key, inner]) => pathsOf(inner, [...at, key]))];
+}
+
+/** The value with another one, or none, at the path. */
+function changed(value: unknown, [key, ...rest]: Path, to: unknown): unknown {
+  if (key === undefined) return to;
+  if (Array.isArray(value)) {
+    return rest.length === 0 && to === undefined
+      ? value.filter((_, index) => index !== key)
+      : value.map((item: unknown, index) => (index === key ? changed(item, rest, to) : item));
+  }
+  const { [key]: inner, ...others } = value as Record<string | number, unknown>;
+  return rest.length === 0 && to === undefined ? others : { ...others, [key]: changed(inner, rest, to) };
+}

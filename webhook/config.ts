@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import { PodferryError } from '../proto/errors.ts';
+import { ports, services, systemNamespace } from '../proto/names.ts';
+import { quantityInNanos } from './quantity.ts';
+
+const quantity = z.string().refine((text) => (quantityInNanos(text) ?? 0n) > 0n, 'is no positive quantity');
+
+const Environment = z.object({
+  PODFERRY_AGENT_IMAGE: z.string().regex(/^[\w.:@/-]+$/, 'names no image'),
+  PODFERRY_OPERATOR: z
+    .string()
+    .regex(/^[^\s:]+:\d{1,5}$/, 'is no host:port')
+    .default(`${services.operator}.${systemNamespace}.svc:${ports.hub}`),
+  PODFERRY_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+  PODFERRY_TLS_DIR: z.string().startsWith('/').default('/tls'),
+  PODFERRY_GUARANTEED_CPU: quantity.default('500m'),
+  PODFERRY_GUARANTEED_MEMORY: quantity.default('512Mi'),
+});
+
+export interface Config {
+  readonly agentImage: string;
+  readonly operatorAddress: string;
+  readonly logLevel: string;
+  /** Directory with tls.crt, tls.key and ca.crt. */
+  readonly tlsDir: string;
+  readonly guaranteedResources: { readonly cpu: string; readonly memory: string };
+}
+
+/** @throws PodferryError CONFIG_INVALID naming the variable, never its value */
+export function parseConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+    throw new PodferryError('CONFIG_INVALID', `the environment of the webhook is invalid: ${faults}`);
+  }
+  const { data } = parsed;
+  return {
+    agentImage: data.PODFERRY_AGENT_IMAGE,
+    operatorAddress: data.PODFERRY_OPERATOR,
+    logLevel: data.PODFERRY_LOG_LEVEL,
+    tlsDir: data.PODFERRY_TLS_DIR,
+    guaranteedResources: { cpu: data.PODFERRY_GUARANTEED_CPU, memory: data.PODFERRY_GUARANTEED_MEMORY },
+  };
+}

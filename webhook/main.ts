@@ -1,0 +1,61 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLog, errorFields } from '../proto/logging.ts';
+import { ports, services, systemNamespace } from '../proto/names.ts';
+import { readCertificate, watchCertificate } from './certificate.ts';
+import { parseConfig } from './config.ts';
+import { createWebhookServer } from './server.ts';
+import type { Settings } from './settings.ts';
+
+/** How often the mounted certificate is looked at; the kubelet itself takes up to a minute to update it. */
+const certificateEveryMs = 5000;
+
+/** Endpoints of an unready pod leave the API server's sight within a readiness period or two. */
+const lameDuckMs = 8000;
+
+const closeDeadlineMs = 5000;
+
+async function main(): Promise<void> {
+  const config = parseConfig(process.env);
+  const log = createLog('webhook', config.logLevel);
+  const stopping = new AbortController();
+
+  const certificate = await readCertificate(config.tlsDir);
+  let settings: Settings = {
+    agentImage: config.agentImage,
+    operatorAddress: config.operatorAddress,
+    serverName: `${services.operator}.${systemNamespace}.svc`,
+    caPem: certificate.ca,
+    guaranteedResources: config.guaranteedResources,
+  };
+  const server = createWebhookServer(certificate, () => settings, log);
+  const watching = watchCertificate(
+    config.tlsDir,
+    certificate,
+    { everyMs: certificateEveryMs, signal: stopping.signal, log },
+    (changed) => {
+      server.useCertificate(changed);
+      settings = { ...settings, caPem: changed.ca };
+    },
+  );
+
+  const stopped = new Promise<string>((resolve, reject) => {
+    server.https.on('error', reject);
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+  });
+  server.https.listen(ports.webhook, () => log.info('listening', { port: ports.webhook }));
+
+  const signal = await stopped;
+  log.info('leaving', { signal });
+  server.leave();
+  await delay(lameDuckMs);
+  stopping.abort();
+  await Promise.all([server.close(closeDeadlineMs), watching]);
+}
+
+try {
+  await main();
+  process.exit(0);
+} catch (error) {
+  createLog('webhook').error('webhook ended', errorFields(error));
+  process.exit(1);
+}
