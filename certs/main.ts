@@ -28,11 +28,19 @@ async function main(): Promise<void> {
 
 /** @returns whether everything is in order */
 async function round(deps: Deps, stopping: AbortSignal, log: Log): Promise<boolean> {
+  // Not AbortSignal.any with AbortSignal.timeout: Node 20 may collect the pair before it fires (nodejs/node 57736).
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  const timer = setTimeout(end, roundDeadlineMs);
+  stopping.addEventListener('abort', end, { once: true });
   try {
-    return await reconcile(deps, AbortSignal.any([stopping, AbortSignal.timeout(roundDeadlineMs)]));
+    return await reconcile(deps, ending.signal);
   } catch (error) {
     if (!stopping.aborted) log.warn('round failed, trying again', errorFields(error));
     return false;
+  } finally {
+    clearTimeout(timer);
+    stopping.removeEventListener('abort', end);
   }
 }
 

@@ -31,7 +31,7 @@ agent=$(build agent "$root/agent/Dockerfile" "$root")
 # own variant of the agent image answers from /proc. Ordinary nodes have the capability.
 if [[ -n ${PODFERRY_TESTBED:-} ]] && ! has_capability $cap_sys_resource; then
   say 'this machine lacks CAP_SYS_RESOURCE: adding the test bed shim to the agent image'
-  agent=$(build agent-shim "$hack/testbed/agent-shim/Dockerfile" "$hack/testbed/agent-shim" --build-arg "AGENT=$agent")
+  agent=$(build agent-shim "$hack/testbed/agent-shim/Dockerfile" "$hack/testbed/agent-shim" --build-arg "AGENT=$PODFERRY_REGISTRY/podferry/agent:dev")
 fi
 if [[ ${1:-} == --test-images ]]; then
   for program in counter static redis; do
@@ -82,7 +82,7 @@ YAML
 say 'applying the manifests'
 kubectl apply -k "$overlay" >&2
 for deployment in podferry-certs podferry-webhook podferry-operator; do
-  kubectl rollout status deployment -n migration-system "$deployment" --timeout=180s >&2
+  kubectl rollout status deployment -n migration-system "$deployment" --timeout=90s >&2
 done
 kubectl wait --for=condition=Established --timeout=30s crd/migrations.migration.io >&2
 say "installed; agent image $agent"

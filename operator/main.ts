@@ -28,10 +28,11 @@ async function run(config: Config, log: Log): Promise<number> {
 
   const health = createHealthServer(() => operator.problems());
   health.listen(config.healthPort);
+  await once(health, 'listening');
   const pair = await readKeyPair(config.tlsDir);
   const hub = createTlsServer(pair, (socket) => operator.hub.accept(socket));
   hub.listen(config.hubPort);
-  await Promise.all([once(hub, 'listening'), once(health, 'listening')]);
+  await once(hub, 'listening');
   const certificate = keepCertificate({
     dir: config.tlsDir,
     inUse: pair,

@@ -96,7 +96,11 @@ export const tokenAudience = 'podferry.migration.io';
 export const systemNamespace = 'migration-system';
 export const services = { webhook: 'podferry-webhook', operator: 'podferry-operator' } as const;
 export const ports = { webhook: 9443, hub: 8443, health: 8080 } as const;
-export const secrets = { ca: 'podferry-ca', webhookTls: 'podferry-webhook-tls', operatorTls: 'podferry-operator-tls' } as const;
+export const secrets = {
+  ca: 'podferry-ca',
+  webhookTls: 'podferry-webhook-tls',
+  operatorTls: 'podferry-operator-tls',
+} as const;
 export const webhookConfiguration = 'podferry';
 export const leaderLease = 'podferry-operator';
 export const fieldManager = 'podferry-operator';

@@ -10,8 +10,8 @@ import type { Settings } from './settings.ts';
 /** The API server accepts 3 MiB of an object; a review of an update holds two, escaped and wrapped. */
 const longestBody = '8mb';
 
-/** The API server waits 2 s for us (manifests/base/webhook.yaml): who takes longer to send is no API server. */
-const requestTimeoutMs = 5000;
+/** The API server waits 2 s for us (manifests/base/webhook-configuration.yaml): who takes longer to send is none. */
+const defaultRequestTimeoutMs = 5000;
 
 /** Longer than the 90 s after which the API server drops an idle connection, so that it is never us who close one. */
 const keepAliveTimeoutMs = 130_000;
@@ -28,7 +28,12 @@ export interface WebhookServer {
 }
 
 /** Builds the server; it listens to nothing yet. `settings` is asked per request, since the CA can change. */
-export function createWebhookServer(certificate: Certificate, settings: () => Settings, log: Log): WebhookServer {
+export function createWebhookServer(
+  certificate: Certificate,
+  settings: () => Settings,
+  log: Log,
+  requestTimeoutMs = defaultRequestTimeoutMs,
+): WebhookServer {
   let isLeaving = false;
   const app = express();
   app.disable('x-powered-by');
@@ -61,10 +66,15 @@ export function createWebhookServer(certificate: Certificate, settings: () => Se
     response.status(status).json({ error: status === 500 ? 'internal error' : text });
   });
 
-  const https = createServer({ cert: certificate.cert, key: certificate.key, minVersion: 'TLSv1.2' }, app);
-  https.keepAliveTimeout = keepAliveTimeoutMs;
-  https.headersTimeout = requestTimeoutMs;
-  https.requestTimeout = requestTimeoutMs;
+  const timeouts = {
+    keepAliveTimeout: keepAliveTimeoutMs,
+    handshakeTimeout: requestTimeoutMs,
+    headersTimeout: requestTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    // Node looks for overdue requests in this rhythm only, every 30 s unless told otherwise.
+    connectionsCheckingInterval: requestTimeoutMs / 5,
+  };
+  const https = createServer({ cert: certificate.cert, key: certificate.key, minVersion: 'TLSv1.2', ...timeouts }, app);
   https.on('tlsClientError', (error) => log.debug('tls handshake failed', errorFields(error)));
   return {
     https,

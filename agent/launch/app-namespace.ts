@@ -31,11 +31,13 @@ export const programs = {
   rm: '/usr/bin/rm',
 } as const;
 
-/** Made by image/patch-loader.sh. */
+/** Made by the Dockerfile, the first three by image/patch-loader.sh. */
 const image = {
   loader: '/usr/lib/podferry/loader',
   libraries: '/usr/lib/podferry/lib',
   noPlugins: '/usr/lib/podferry/no-plugins',
+  /** image/criu-tmp.c */
+  criuTmp: '/usr/lib/podferry/criu-tmp.so',
 } as const;
 
 /** Nothing is found through PATH, in any language of messages, and no variable of the agent gets near the application. */
@@ -65,10 +67,11 @@ export function inAgentNamespace(call: { readonly agentRoot: string } & ProgramC
 
 /** The words that start a program of the agent by its loader, wherever `agentRoot` is visible. */
 export function loaderArgv(agentRoot: string, call: ProgramCall): [string, ...string[]] {
-  const preload = call.preload === undefined ? [] : ['--preload', `${agentRoot}${call.preload}`];
+  const preloads = [...(call.program === programs.criu ? [image.criuTmp] : []), ...(call.preload ?? '').split(' ')];
+  const preload = preloads.filter((path) => path !== '').map((path) => `${agentRoot}${path}`);
   return [
     `${agentRoot}${image.loader}`,
-    ...preload,
+    ...(preload.length === 0 ? [] : ['--preload', preload.join(' ')]),
     '--library-path',
     `${agentRoot}${image.libraries}`,
     `${agentRoot}${call.program}`,

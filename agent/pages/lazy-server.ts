@@ -112,8 +112,6 @@ export class LazyServer {
   /** Writes header and pages in one piece; the packs are held until the kernel has taken them. */
   async #send(header: Header, asked: Process, parts: readonly PageRun[]): Promise<void> {
     const { reader, socket } = this.#options;
-    const last = parts.findLast((part) => part.pack >= 0);
-    if (last !== undefined) this.#moveOn(asked, last.pack);
     const held: number[] = [];
     const content: Uint8Array[] = [];
     for (const { pack, at, pages } of parts) {
@@ -126,6 +124,9 @@ export class LazyServer {
       content.push(bytes.subarray(at * pageBytes, (at + pages) * pageBytes));
     }
     if (this.#isStopped) return;
+    // Only now: what this answer still needs is held.
+    const last = held.at(-1);
+    if (last !== undefined) this.#moveOn(asked, last);
     socket.cork();
     socket.write(encodeHeader({ ...header, command: command.add, flags: pageFlags.present }));
     for (const [i, bytes] of content.entries()) {

@@ -83,6 +83,16 @@ function signWith(stack: unknown, sha256: string): void {
 const sizeMismatch = (key: string, expected: number, got: number | string): PodferryError =>
   new PodferryError('OBJECT_CORRUPT', `${key} should have ${expected} bytes and has ${got}`, { key });
 
+/** Whether an object exists with exactly these bytes. */
+async function holds(store: Store, key: string, body: Uint8Array, signal: AbortSignal): Promise<boolean> {
+  try {
+    return Buffer.compare(await store.get(key, body.byteLength, signal), body) === 0;
+  } catch (error) {
+    if (error instanceof PodferryError && error.code === 'OBJECT_CORRUPT') return false;
+    throw error;
+  }
+}
+
 /**
  * An S3 bucket: AWS, MinIO, Ceph RGW and anything else that speaks it.
  * @throws nothing itself; connections are made on first use
@@ -149,8 +159,7 @@ export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defau
       } catch (error) {
         if (statusOf(error) !== 412) throw storeError(error, 'write', key, options.signal);
         // A try of ours whose answer was lost may have written it.
-        const there = await this.get(key, body.byteLength, options.signal);
-        if (Buffer.compare(there, body) !== 0) {
+        if (!(await holds(this, key, body, options.signal))) {
           throw new PodferryError('STORE_WRITE_FAILED', `${key} exists with other content`, { key }, { cause: error });
         }
       }

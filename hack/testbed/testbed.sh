@@ -57,6 +57,7 @@ api_scope() {
 print_env() {
   local scope
   scope=$(api_scope "$@")
+  printf 'export PATH=%q:"$PATH"\n' "$KUBERNETES_BIN" # kubectl
   printf 'export %s=%q\n' KUBECONFIG "$(kubeconfig "$scope")" PODFERRY_REGISTRY "$REGISTRY" \
     PODFERRY_S3_ENDPOINT "$STORE_ENDPOINT" PODFERRY_S3_BUCKET "$STORE_BUCKET" PODFERRY_S3_REGION "$STORE_REGION" \
     PODFERRY_S3_ACCESS_KEY_ID "$STORE_ACCESS_KEY" PODFERRY_S3_SECRET_ACCESS_KEY "$STORE_SECRET_KEY"

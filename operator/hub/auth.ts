@@ -12,9 +12,7 @@ const TokenReview = z.object({
   status: z.object({
     authenticated: z.boolean().default(false),
     audiences: z.array(z.string()).default([]),
-    user: z
-      .object({ username: z.string(), extra: z.record(z.string(), z.array(z.string())).nullish() })
-      .optional(),
+    user: z.object({ username: z.string(), extra: z.record(z.string(), z.array(z.string())).nullish() }).optional(),
   }),
 });
 

@@ -59,14 +59,24 @@ export function createHub(options: HubOptions): Hub {
     },
   });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const sockets = new Set<Socket>();
   return {
-    accept: (socket) => {
+    accept(socket) {
+      // a connection that stays open would bring the agent back here, instead of to the leader by way of the Service
+      if (!options.isLeading()) {
+        socket.destroy();
+        return;
+      }
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
       socket.setNoDelay(true);
       injector.injectConnection(socket);
     },
     close() {
       options.agents.closeAll('the operator ends');
       server.forceShutdown();
+      // injected connections are not the server's own: it leaves them open
+      for (const socket of sockets) socket.destroy();
     },
   };
 }
@@ -93,8 +103,10 @@ function converse(call: Call, pod: PodIdentity, options: HubOptions): void {
 
   function over(): void {
     clearTimeout(helloTimer);
-    registration?.lost();
+    if (registration === undefined) return;
+    registration.lost();
     registration = undefined;
+    log.info('agent disconnected');
   }
 
   function greet(hello: Hello): void {
@@ -118,15 +130,7 @@ function converse(call: Call, pod: PodIdentity, options: HubOptions): void {
     over();
     call.end();
   });
-  call.on('cancelled', () => {
-    log.info('agent disconnected');
-    over();
-  });
-  call.on('close', over);
-  call.on('error', (error: unknown) => {
-    log.info('agent lost', errorFields(error));
-    over();
-  });
+  for (const event of ['cancelled', 'close', 'error']) call.on(event, over);
 }
 
 function streamOf(call: Call): AgentStream {

@@ -1,5 +1,5 @@
 import https from 'node:https';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { PodferryError } from '../../proto/errors.ts';
 import { ApiError } from './errors.ts';
@@ -31,8 +31,8 @@ export interface Watching {
   readonly idleMs: number;
   readonly signal: AbortSignal;
   /** The server has accepted the watch. */
-  onOpen(): void;
-  onEvent(type: string, object: unknown): void;
+  readonly onOpen: () => void;
+  readonly onEvent: (type: string, object: unknown) => void;
 }
 
 /** The API server, spoken to in raw JSON. */
@@ -71,7 +71,8 @@ export function createKubeClient(config: KubeConfig): KubeClient {
         method: call.method,
         signal,
         headers: {
-          ...options.headers,
+          // an object: the library adds the authorization to it
+          ...(options.headers as OutgoingHttpHeaders | undefined),
           accept: 'application/json',
           'user-agent': 'podferry-operator',
           ...(body === undefined

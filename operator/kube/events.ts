@@ -34,7 +34,10 @@ export function createEvents(client: KubeClient, clock: Clock, log: Log): Events
   return {
     async tell(subject, text) {
       const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
-      const mark = createHash('sha256').update(JSON.stringify([subject, text])).digest('hex').slice(0, 16);
+      const mark = createHash('sha256')
+        .update(JSON.stringify([subject, text]))
+        .digest('hex')
+        .slice(0, 16);
       try {
         await client.call({
           method: 'POST',

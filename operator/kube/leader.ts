@@ -70,16 +70,21 @@ export function createLeader(options: LeaderOptions): Leader {
   }
 
   function hasEnded(current: Lease): boolean {
-    const mark = `${current.metadata.resourceVersion}`;
-    if (mark !== seen) {
-      seen = mark;
+    const { resourceVersion } = current.metadata;
+    if (resourceVersion !== seen) {
+      seen = resourceVersion;
       seenAtMs = clock.now();
     }
     const durationMs = (current.spec?.leaseDurationSeconds ?? leaseMs / 1_000) * 1_000;
     return clock.now() - seenAtMs > durationMs;
   }
 
-  async function write(method: 'POST' | 'PUT', to: string, current: Lease | undefined, holder = identity): Promise<void> {
+  async function write(
+    method: 'POST' | 'PUT',
+    to: string,
+    current: Lease | undefined,
+    holder = identity,
+  ): Promise<void> {
     const isOurs = current?.spec?.holderIdentity === identity;
     const transitions = current?.spec?.leaseTransitions ?? 0;
     await client.call({

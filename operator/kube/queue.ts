@@ -52,12 +52,11 @@ export function createQueue(options: QueueOptions): Queue {
   }
 
   function pump(): void {
-    while (!isStopped && active.size < workers) {
-      const next = ready.values().next();
-      if (next.done === true) return;
-      ready.delete(next.value);
-      active.add(next.value);
-      const run = runOne(next.value);
+    for (const key of ready) {
+      if (active.size >= workers) return;
+      ready.delete(key);
+      active.add(key);
+      const run = runOne(key);
       running.add(run);
       // runOne never rejects: it hands every error to onError
       void run.then(() => running.delete(run));

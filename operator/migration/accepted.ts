@@ -17,9 +17,12 @@ export function accepted(world: World): StepResult {
   const refusal = refusalOf(world, source);
   if (refusal !== undefined) return refusal;
 
+  const { nodeName } = source.spec;
+  if (nodeName === undefined) return wait('APP_NOT_RUNNING', 'NotScheduled', 'the pod is on no node yet');
+
   const patch = {
     attempt,
-    source: { pod: source.metadata.name, uid: source.metadata.uid, node: source.spec.nodeName ?? '' },
+    source: { pod: source.metadata.name, uid: source.metadata.uid, node: nodeName },
     instance: instanceOf(source),
     generation: generationOf(source) + 1,
   };
@@ -27,7 +30,9 @@ export function accepted(world: World): StepResult {
     return wait('OWNER_UNSUPPORTED', 'OwnerUnknown', 'the ReplicaSet of the pod is not known yet', { patch });
   }
   if (sourceAgent?.isConnected !== true) {
-    return wait('AGENT_LOST', 'AgentNotConnected', `the agent of pod ${source.metadata.name} is not connected`, { patch });
+    return wait('AGENT_LOST', 'AgentNotConnected', `the agent of pod ${source.metadata.name} is not connected`, {
+      patch,
+    });
   }
   const word = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_PREFLIGHT);
   if (word?.status === OrderStatus.ORDER_STATUS_FAILED) {
@@ -38,16 +43,14 @@ export function accepted(world: World): StepResult {
     if (reason !== undefined) {
       return fail(codeOf(reason), `the process cannot be moved: ${word.preflight.join(', ')}`);
     }
-    return done('Movable', `pod ${source.metadata.name} on node ${source.spec.nodeName ?? ''} can be moved`, { patch });
+    return done('Movable', `pod ${source.metadata.name} on node ${nodeName} can be moved`, { patch });
   }
   if (!isRunning(sourceAgent)) {
     return wait('APP_NOT_RUNNING', 'AppNotRunning', 'the application does not run yet', { patch });
   }
   return wait('AGENT_LOST', 'Checking', 'the agent looks for what cannot be moved', {
     patch,
-    actions: [
-      sendOrder(world, source.metadata.uid, OrderKind.ORDER_KIND_PREFLIGHT, { timeoutMs: preflightMs }),
-    ],
+    actions: [sendOrder(world, source.metadata.uid, OrderKind.ORDER_KIND_PREFLIGHT, { timeoutMs: preflightMs })],
   });
 }
 

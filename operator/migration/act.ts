@@ -47,9 +47,7 @@ export async function act(action: Action, migration: Migration, d: ActDeps): Pro
       d.pods.put(await patchPodMeta(d.client, action.pod, { annotations: { [podDeletionCost]: '-2147483647' } }));
       return;
     case 'LabelTarget':
-      d.pods.put(
-        await patchPodMeta(d.client, action.pod, { labels: { [podTemplateHash]: action.podTemplateHash } }),
-      );
+      d.pods.put(await patchPodMeta(d.client, action.pod, { labels: { [podTemplateHash]: action.podTemplateHash } }));
       return;
     case 'SendOrder':
       d.agents.order(action.podUid, action.order);

@@ -77,7 +77,8 @@ function handOver(world: World, target: Pod, nowMs: number): StepResult {
 /** Its agent has ended the stopped process; or does not, which is harmless: only an order could continue it. */
 function isRetired(world: World, nowMs: number): boolean {
   const word = wordOn(world, world.sourceAgent, OrderKind.ORDER_KIND_RETIRE);
-  const isMoved = world.sourceAgent?.isConnected === true && world.sourceAgent.state?.phase === AppPhase.APP_PHASE_MOVED;
+  const isMoved =
+    world.sourceAgent?.isConnected === true && world.sourceAgent.state?.phase === AppPhase.APP_PHASE_MOVED;
   return isMoved || word?.status === OrderStatus.ORDER_STATUS_DONE || elapsedMs(world, nowMs) > retireWithinMs;
 }
 

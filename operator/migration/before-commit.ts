@@ -1,4 +1,10 @@
-import { AppPhase, OrderKind, OrderStatus, type AgentState, type CheckpointRef } from '../../proto/gen/agent/v1/agent.ts';
+import {
+  AppPhase,
+  OrderKind,
+  OrderStatus,
+  type AgentState,
+  type CheckpointRef,
+} from '../../proto/gen/agent/v1/agent.ts';
 import type { CheckpointStatus } from '../../proto/migration.ts';
 import { conditionStatus, hasEnded, isContainerRunning, isTerminating, type Pod } from '../kube/objects.ts';
 import { codeOf, isTrue } from './conditions.ts';
@@ -33,7 +39,12 @@ export function targetPrepared(world: World): StepResult {
     return fail('TARGET_LOST', `pod ${target.metadata.name} ended or is being deleted`);
   }
   const patch = {
-    target: { pod: target.metadata.name, uid: target.metadata.uid, node: target.spec.nodeName ?? '' },
+    target: {
+      pod: target.metadata.name,
+      uid: target.metadata.uid,
+      // absent rather than empty: server-side apply of 1.20 turns an empty string into null
+      ...(target.spec.nodeName === undefined ? {} : { node: target.spec.nodeName }),
+    },
   };
   const isWaiting = targetAgent?.isConnected === true && targetAgent.state?.phase === AppPhase.APP_PHASE_WAITING;
   if (!isWaiting || !isContainerRunning(target, container)) {
@@ -51,21 +62,20 @@ export function frozen(world: World, nowMs: number): StepResult {
   const { source, sourceAgent, migration } = world;
   if (source === undefined) return fail('SOURCE_GONE', 'the source pod is gone');
   const word = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_CHECKPOINT);
-  switch (word?.status) {
-    case OrderStatus.ORDER_STATUS_FAILED:
-      return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the checkpoint failed');
-    case OrderStatus.ORDER_STATUS_DONE:
-      if (word.checkpoint === undefined || word.phase !== AppPhase.APP_PHASE_FROZEN) {
-        return fail('INTERNAL', 'the agent of the source reported a checkpoint but no stopped process');
-      }
-      return done('Stopped', 'the process is stopped and its checkpoint is stored', {
-        patch: { checkpoint: checkpointStatus(word.checkpoint, word) },
-        timings: word.transfer?.timeline ?? [],
-      });
-    case OrderStatus.ORDER_STATUS_WORKING:
-      return wait('DEADLINE_EXCEEDED', 'Checkpointing', 'the process is being stopped and stored');
-    default:
-      break;
+  if (word?.status === OrderStatus.ORDER_STATUS_FAILED) {
+    return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the checkpoint failed');
+  }
+  if (word?.status === OrderStatus.ORDER_STATUS_DONE) {
+    if (word.checkpoint === undefined || word.phase !== AppPhase.APP_PHASE_FROZEN) {
+      return fail('INTERNAL', 'the agent of the source reported a checkpoint but no stopped process');
+    }
+    return done('Stopped', 'the process is stopped and its checkpoint is stored', {
+      patch: { checkpoint: checkpointStatus(word.checkpoint, word) },
+      timings: word.transfer?.timeline ?? [],
+    });
+  }
+  if (word?.status === OrderStatus.ORDER_STATUS_WORKING) {
+    return wait('DEADLINE_EXCEEDED', 'Checkpointing', 'the process is being stopped and stored');
   }
   if (sourceAgent?.isConnected !== true) {
     return wait('AGENT_LOST', 'AgentNotConnected', `the agent of pod ${source.metadata.name} is not connected`);
@@ -87,20 +97,19 @@ export function restoredStopped(world: World, nowMs: number): StepResult {
   const { checkpoint } = migration.status;
   if (target === undefined || checkpoint === undefined) return fail('TARGET_LOST', 'the target pod is gone');
   const word = wordOn(world, targetAgent, OrderKind.ORDER_KIND_RESTORE);
-  switch (word?.status) {
-    case OrderStatus.ORDER_STATUS_FAILED:
-      return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the restore failed');
-    case OrderStatus.ORDER_STATUS_DONE:
-      if (word.phase !== AppPhase.APP_PHASE_RESTORED) {
-        return fail('TARGET_LOST', 'the agent of the target reported a restore but no stopped process');
-      }
-      return done('Restored', 'the process is in the target, stopped, with all its memory', {
-        timings: word.transfer?.timeline ?? [],
-      });
-    case OrderStatus.ORDER_STATUS_WORKING:
-      return wait('DEADLINE_EXCEEDED', 'Restoring', 'the process is being restored');
-    default:
-      break;
+  if (word?.status === OrderStatus.ORDER_STATUS_FAILED) {
+    return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the restore failed');
+  }
+  if (word?.status === OrderStatus.ORDER_STATUS_DONE) {
+    if (word.phase !== AppPhase.APP_PHASE_RESTORED) {
+      return fail('TARGET_LOST', 'the agent of the target reported a restore but no stopped process');
+    }
+    return done('Restored', 'the process is in the target, stopped, with all its memory', {
+      timings: word.transfer?.timeline ?? [],
+    });
+  }
+  if (word?.status === OrderStatus.ORDER_STATUS_WORKING) {
+    return wait('DEADLINE_EXCEEDED', 'Restoring', 'the process is being restored');
   }
   const { id, manifestKey, manifestSha256 } = checkpoint;
   return wait('DEADLINE_EXCEEDED', 'Restoring', 'the process is being restored', {
@@ -126,7 +135,9 @@ export function committed(world: World, nowMs: number): StepResult {
   if (restored?.phase !== AppPhase.APP_PHASE_RESTORED) return fail('TARGET_LOST', 'the restored process is gone');
   if (!world.targetNodeIsReady) return wait('TARGET_LOST', 'NodeNotReady', 'the node of the target is not ready');
 
-  const decided = done('Decided', 'the target is the process now; the source will not be continued', { isBarrier: true });
+  const decided = done('Decided', 'the target is the process now; the source will not be continued', {
+    isBarrier: true,
+  });
   if (sourceAgent?.isConnected === true && sourceAgent.state !== undefined) {
     const stopped = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_CHECKPOINT);
     const isStopped = stopped?.phase === AppPhase.APP_PHASE_FROZEN;

@@ -52,7 +52,9 @@ export function withCondition(
   return {
     ...status,
     conditions:
-      before === undefined ? [...conditions, condition] : conditions.map((each) => (each === before ? condition : each)),
+      before === undefined
+        ? [...conditions, condition]
+        : conditions.map((each) => (each === before ? condition : each)),
   };
 }
 

@@ -2,7 +2,16 @@ import { annotations } from '../../proto/names.ts';
 import type { Migration } from '../../proto/migration.ts';
 import type { Agents } from '../hub/agents.ts';
 import type { Cache } from '../kube/informer.ts';
-import { controllerOf, isReady, keyOf, type Key, type KubeObject, type Node, type Pod, type ReplicaSet } from '../kube/objects.ts';
+import {
+  controllerOf,
+  isReady,
+  keyOf,
+  type Key,
+  type KubeObject,
+  type Node,
+  type Pod,
+  type ReplicaSet,
+} from '../kube/objects.ts';
 import { isFinished } from './conditions.ts';
 import { parseMigration } from './parse.ts';
 import { targetPodName } from './target-pod.ts';

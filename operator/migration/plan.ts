@@ -84,7 +84,8 @@ function forward(world: World, nowMs: number): Plan {
         : giveUp(now, result.code, result.message, nowMs);
     }
     status = { ...status, ...result.patch };
-    if (result.kind === 'wait') return waiting({ ...now, migration: { ...now.migration, status } }, step, result, nowMs);
+    if (result.kind === 'wait')
+      return waiting({ ...now, migration: { ...now.migration, status } }, step, result, nowMs);
     status = stepDone(world, status, step, result, nowMs);
     if (result.isBarrier === true) return { actions: [], status: withPhase(status), wakeAfterMs: 0 };
   }
@@ -228,14 +229,22 @@ function lostAfterCommit(
 function succeed(world: World, status: MigrationStatus, nowMs: number): MigrationStatus {
   const { migration } = world;
   const place = status.target?.node ?? '';
-  const value = { status: 'True' as const, reason: 'Moved', message: `moved from ${status.source?.node ?? ''} to ${place}` };
+  const value = {
+    status: 'True' as const,
+    reason: 'Moved',
+    message: `moved from ${status.source?.node ?? ''} to ${place}`,
+  };
   const outcome = withCondition(migration, status, 'Succeeded', value, nowMs);
   return withPhase({ ...outcome, completedAt: isoTime(nowMs) });
 }
 
 function failed(world: World, status: MigrationStatus, nowMs: number): MigrationStatus {
-  const { code, message } = status.failure ?? { code: 'INTERNAL', message: 'no reason was recorded' };
-  const value = { status: 'False' as const, reason: reasonOf(code as ErrorCode), message: withHint(code as ErrorCode, message) };
+  const { code, message } = status.failure ?? { code: 'INTERNAL' as const, message: 'no reason was recorded' };
+  const value = {
+    status: 'False' as const,
+    reason: reasonOf(code),
+    message: withHint(code, message),
+  };
   const outcome = withCondition(world.migration, status, 'Succeeded', value, nowMs);
   return withPhase({ ...outcome, completedAt: isoTime(nowMs) });
 }

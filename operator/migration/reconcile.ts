@@ -69,13 +69,16 @@ async function record(status: MigrationStatus, { metadata, status: before }: Mig
   const log = d.log.child({ migration: name, namespace, uid });
   for (const condition of changedConditions(before, status)) {
     const { type, status: value, reason, message } = condition;
-    log.info('condition changed', { type, status: value, reason, message });
+    log.info('condition changed', { type, status: value, reason, text: message });
     // not awaited: an Event must not hold up the move; `tell` handles its own errors
     void d.events.tell({ kind: 'Migration', namespace, name, uid }, eventOf(condition, status));
   }
 }
 
-function eventOf({ type, status, reason, message }: Condition, { failure }: MigrationStatus): {
+function eventOf(
+  { type, status, reason, message }: Condition,
+  { failure }: MigrationStatus,
+): {
   readonly type: 'Normal' | 'Warning';
   readonly reason: string;
   readonly message: string;

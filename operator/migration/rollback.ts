@@ -39,7 +39,9 @@ function resumeSource(world: World): Rollback {
   const failed = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_CHECKPOINT);
   const continuedItself =
     failed?.status === OrderStatus.ORDER_STATUS_FAILED && failed.phase === AppPhase.APP_PHASE_RUNNING;
-  if (resumed || continuedItself) return over;
+  // its container has just been started again: nothing is stopped there, and the agent starts the application by itself
+  const startsAfresh = sourceAgent?.isConnected === true && sourceAgent.state?.phase === AppPhase.APP_PHASE_WAITING;
+  if (resumed || continuedItself || startsAfresh) return over;
   if (sourceAgent?.isConnected !== true) {
     return { isDone: false, actions: [], message: `the agent of pod ${source.metadata.name} is not connected` };
   }

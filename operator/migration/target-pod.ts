@@ -69,7 +69,10 @@ export function targetPodName(sourceName: string, generation: number, migrationU
 
 /** The hostname that the kubelet gives a pod without one of its own. */
 function hostnameOf(podName: string): string {
-  return podName.slice(0, maxNameChars).replace(/[-.]+$/, '').replaceAll('.', '-');
+  return podName
+    .slice(0, maxNameChars)
+    .replace(/[-.]+$/, '')
+    .replaceAll('.', '-');
 }
 
 /** Names of objects are longer than values of labels may be. */
@@ -86,13 +89,17 @@ function keptAnnotations(source: Pod): Record<string, string> {
 }
 
 /** Adds our choice of node to each of the workload's own required terms: terms are alternatives, so each must hold it. */
-function onNode(affinity: Affinity | undefined, targetNode: string | undefined, sourceNode: string | undefined): Affinity {
+function onNode(
+  affinity: Affinity | undefined,
+  targetNode: string | undefined,
+  sourceNode: string | undefined,
+): Affinity {
   const requirement =
     targetNode === undefined
       ? { key: 'metadata.name', operator: 'NotIn', values: [sourceNode ?? ''] }
       : { key: 'metadata.name', operator: 'In', values: [targetNode] };
-  const terms: readonly NodeSelectorTerm[] =
-    affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [{}];
+  const terms: readonly NodeSelectorTerm[] = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
+    ?.nodeSelectorTerms ?? [{}];
   return {
     ...affinity,
     nodeAffinity: {

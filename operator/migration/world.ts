@@ -1,6 +1,6 @@
 import { annotations, containers } from '../../proto/names.ts';
 import { Original } from '../../proto/injection.ts';
-import { OrderKind, type AgentState, type Order } from '../../proto/gen/agent/v1/agent.ts';
+import type { AgentState, Order, OrderKind } from '../../proto/gen/agent/v1/agent.ts';
 import type { Migration, MigrationStatus } from '../../proto/migration.ts';
 import type { AgentView } from '../hub/agents.ts';
 import type { NewPod, Pod, ReplicaSet } from '../kube/objects.ts';

@@ -30,9 +30,7 @@ export async function reconcileServing(pod: Pod, d: ServingDeps): Promise<void> 
   if (value === undefined) return;
   const lastTransitionTime = new Date(d.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
   try {
-    d.pods.put(
-      await applyPodCondition(d.client, refOf(pod), { type: servingGate, ...value, lastTransitionTime }),
-    );
+    d.pods.put(await applyPodCondition(d.client, refOf(pod), { type: servingGate, ...value, lastTransitionTime }));
   } catch (error) {
     // the pod is gone, or another one has its name: the watch tells
     if (!isNotFound(error) && !isConflict(error)) throw error;

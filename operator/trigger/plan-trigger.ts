@@ -10,7 +10,12 @@ export type TriggerPlan =
   | { readonly kind: 'refuse'; readonly message: string }
   /** A Migration of this pod is under way: only the annotations go. */
   | { readonly kind: 'clear' }
-  | { readonly kind: 'create'; readonly name: string; readonly spec: MigrationSpec; readonly labels: Readonly<Record<string, string>> };
+  | {
+      readonly kind: 'create';
+      readonly name: string;
+      readonly spec: MigrationSpec;
+      readonly labels: Readonly<Record<string, string>>;
+    };
 
 /** The annotations that a trigger consists of. */
 export const triggerAnnotations = [annotations.trigger, annotations.reason, annotations.targetNode] as const;
@@ -23,8 +28,11 @@ const nodeName = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
  * @param existing the Migrations of the pod's namespace
  */
 export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPlan {
-  const { [annotations.trigger]: trigger, [annotations.reason]: reason, [annotations.targetNode]: targetNode } =
-    pod.metadata.annotations ?? {};
+  const {
+    [annotations.trigger]: trigger,
+    [annotations.reason]: reason,
+    [annotations.targetNode]: targetNode,
+  } = pod.metadata.annotations ?? {};
   if (trigger === undefined || isTerminating(pod)) return { kind: 'nothing' };
   if (trigger !== 'requested') {
     return { kind: 'refuse', message: `${annotations.trigger}: "${trigger.slice(0, 100)}" is none of: requested` };
@@ -35,7 +43,8 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
   const { uid, name } = pod.metadata;
   const own = existing.filter(
     ({ metadata, spec, status }) =>
-      metadata.labels?.[labels.podUid] === uid || (status.source === undefined ? spec.podName === name : status.source.uid === uid),
+      metadata.labels?.[labels.podUid] === uid ||
+      (status.source === undefined ? spec.podName === name : status.source.uid === uid),
   );
   if (own.some(({ status }) => !isFinished(status))) return { kind: 'clear' };
   const mark = createHash('sha256').update(`${uid}/${own.length}`).digest('hex').slice(0, 8);

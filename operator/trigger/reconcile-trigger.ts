@@ -46,7 +46,12 @@ async function create(pod: Pod, next: Extract<TriggerPlan, { kind: 'create' }>, 
   try {
     const body = { apiVersion, kind: 'Migration', metadata: { name, namespace, labels }, spec };
     d.migrations.put(
-      (await d.client.call({ method: 'POST', path: migrationPath(namespace), query: { fieldManager }, body })) as KubeObject,
+      (await d.client.call({
+        method: 'POST',
+        path: migrationPath(namespace),
+        query: { fieldManager },
+        body,
+      })) as KubeObject,
     );
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;

@@ -10,7 +10,10 @@ export interface TestCertificate {
 }
 
 /** @param dir where to write tls.crt, tls.key and ca.crt; a new temporary directory when it is not given */
-export function makeCertificate(serverName: string, dir = mkdtempSync(join(tmpdir(), 'podferry-tls-'))): TestCertificate {
+export function makeCertificate(
+  serverName: string,
+  dir = mkdtempSync(join(tmpdir(), 'podferry-tls-')),
+): TestCertificate {
   mkdirSync(dir, { recursive: true });
   execFileSync(
     'openssl',

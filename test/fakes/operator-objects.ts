@@ -35,7 +35,9 @@ export function node(name: string, isReady = true): Node {
   };
 }
 
-export function pod(change: { readonly metadata?: Partial<Pod['metadata']>; readonly spec?: Partial<Pod['spec']> } = {}): Pod {
+export function pod(
+  change: { readonly metadata?: Partial<Pod['metadata']>; readonly spec?: Partial<Pod['spec']> } = {},
+): Pod {
   return {
     metadata: {
       name: 'web-5d4f8-abcde',
@@ -100,11 +102,13 @@ export function statusOf(isReady: boolean, isUp = true): NonNullable<Pod['status
   };
 }
 
-export function migration(change: {
-  readonly metadata?: Partial<Migration['metadata']>;
-  readonly spec?: Partial<Migration['spec']>;
-  readonly status?: MigrationStatus;
-} = {}): Migration {
+export function migration(
+  change: {
+    readonly metadata?: Partial<Migration['metadata']>;
+    readonly spec?: Partial<Migration['spec']>;
+    readonly status?: MigrationStatus;
+  } = {},
+): Migration {
   return {
     metadata: {
       name: 'move-web',
@@ -138,7 +142,12 @@ export function agentState(change: Partial<AgentState> = {}): AgentState {
 }
 
 /** The agent's word on an order of the Migration. */
-export function word(phase: AppPhase, order: OrderKind, status: OrderStatus, change: Partial<AgentState> = {}): AgentState {
+export function word(
+  phase: AppPhase,
+  order: OrderKind,
+  status: OrderStatus,
+  change: Partial<AgentState> = {},
+): AgentState {
   return agentState({ phase, order, status, migrationUid, attempt: 1, ...change });
 }
 
@@ -146,4 +155,8 @@ export function view(state: AgentState | undefined, change: Partial<AgentView> =
   return { isConnected: true, state, phaseSinceMs: startMs, sinceMs: startMs, ...change };
 }
 
-export const checkpointRef = { id: 'g1-abcdef01', manifestKey: 'k/checkpoints/g1/manifest', manifestSha256: 'a'.repeat(64) };
+export const checkpointRef = {
+  id: 'g1-abcdef01',
+  manifestKey: 'k/checkpoints/g1/manifest',
+  manifestSha256: 'a'.repeat(64),
+};

@@ -89,28 +89,27 @@ export class SimulatedAgent {
 }
 
 function obeyed({ kind, checkpoint }: Order): Partial<AgentState> {
-  switch (kind) {
-    case OrderKind.ORDER_KIND_CHECKPOINT:
-      return {
-        phase: AppPhase.APP_PHASE_FROZEN,
-        checkpoint: { id: checkpoint?.id ?? '', manifestKey: 'key', manifestSha256: 'b'.repeat(64) },
-        transfer: {
-          pageBytes: 4_096n,
-          storedBytes: 2_048n,
-          fileBytes: 100n,
-          freezeMs: 20,
-          tookMs: 20,
-          timeline: [{ step: 'dump', ms: 15 }],
-        },
-      };
-    case OrderKind.ORDER_KIND_RESTORE:
-      return { phase: AppPhase.APP_PHASE_RESTORED };
-    case OrderKind.ORDER_KIND_CONTINUE:
-    case OrderKind.ORDER_KIND_RESUME:
-      return { phase: AppPhase.APP_PHASE_RUNNING };
-    case OrderKind.ORDER_KIND_RETIRE:
-      return { phase: AppPhase.APP_PHASE_MOVED };
-    default:
-      return {};
+  if (kind === OrderKind.ORDER_KIND_CHECKPOINT) {
+    return {
+      phase: AppPhase.APP_PHASE_FROZEN,
+      checkpoint: { id: checkpoint?.id ?? '', manifestKey: 'key', manifestSha256: 'b'.repeat(64) },
+      transfer: {
+        pageBytes: 4_096n,
+        storedBytes: 2_048n,
+        fileBytes: 0n,
+        freezeMs: 20,
+        tookMs: 20,
+        timeline: [{ step: 'dump', ms: 15 }],
+      },
+    };
   }
+  const phase = phaseAfter[kind];
+  return phase === undefined ? {} : { phase };
 }
+
+const phaseAfter: Partial<Record<OrderKind, AppPhase>> = {
+  [OrderKind.ORDER_KIND_RESTORE]: AppPhase.APP_PHASE_RESTORED,
+  [OrderKind.ORDER_KIND_CONTINUE]: AppPhase.APP_PHASE_RUNNING,
+  [OrderKind.ORDER_KIND_RESUME]: AppPhase.APP_PHASE_RUNNING,
+  [OrderKind.ORDER_KIND_RETIRE]: AppPhase.APP_PHASE_MOVED,
+};

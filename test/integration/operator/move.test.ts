@@ -49,7 +49,14 @@ describe('operator with a real API server and simulated agents', function () {
     if (client === undefined) throw new Error('the API server is gone');
     cluster = new Cluster(client);
     await cluster.start();
-    const store = { endpoint: '', region: 'r', bucket: 'b', accessKeyId: 'a', secretAccessKey: 's', forcePathStyle: true };
+    const store = {
+      endpoint: '',
+      region: 'r',
+      bucket: 'b',
+      accessKeyId: 'a',
+      secretAccessKey: 's',
+      forcePathStyle: true,
+    };
     operator = createOperator({ client, clock: systemClock, log, store, prefix: 'p' });
     operator.start();
     await until('caches are filled', async () => operator.problems().length === 0);
@@ -66,7 +73,11 @@ describe('operator with a real API server and simulated agents', function () {
     hub?.close();
   });
 
-  async function startAgent(pod: Pod, phase: AppPhase, obey?: (order: Order, state: AgentState) => Partial<AgentState>): Promise<SimulatedAgent> {
+  async function startAgent(
+    pod: Pod,
+    phase: AppPhase,
+    obey?: (order: Order, state: AgentState) => Partial<AgentState>,
+  ): Promise<SimulatedAgent> {
     const { name, uid } = pod.metadata;
     const token = async (): Promise<string> => cluster.token({ name, uid });
     const agent = new SimulatedAgent({ address, ca: certificate.pem, serverName, token, phase, ...(obey && { obey }) });
@@ -75,7 +86,9 @@ describe('operator with a real API server and simulated agents', function () {
     return agent;
   }
 
-  async function startSource(obey?: (order: Order) => Partial<AgentState>): Promise<{ pod: Pod; agent: SimulatedAgent }> {
+  async function startSource(
+    obey?: (order: Order) => Partial<AgentState>,
+  ): Promise<{ pod: Pod; agent: SimulatedAgent }> {
     const pod = await cluster.createPod('web-1', {});
     const agent = await startAgent(pod, AppPhase.APP_PHASE_RUNNING, obey);
     await until('the source serves', async () => {
@@ -85,7 +98,9 @@ describe('operator with a real API server and simulated agents', function () {
     return { pod, agent };
   }
 
-  async function startTarget(obey?: (order: Order) => Partial<AgentState>): Promise<{ pod: Pod; agent: SimulatedAgent }> {
+  async function startTarget(
+    obey?: (order: Order) => Partial<AgentState>,
+  ): Promise<{ pod: Pod; agent: SimulatedAgent }> {
     const pod = await until('the target pod is there', async () =>
       (await cluster.pods()).find((each) => each.metadata.annotations?.[annotations.restore] !== undefined),
     );
@@ -227,7 +242,14 @@ describe('operator with a real API server and simulated agents', function () {
     });
     async function restart(): Promise<void> {
       await operator.stop();
-      const store = { endpoint: '', region: 'r', bucket: 'b', accessKeyId: 'a', secretAccessKey: 's', forcePathStyle: true };
+      const store = {
+        endpoint: '',
+        region: 'r',
+        bucket: 'b',
+        accessKeyId: 'a',
+        secretAccessKey: 's',
+        forcePathStyle: true,
+      };
       operator = createOperator({ client, clock: systemClock, log, store, prefix: 'p' });
       operator.start();
       await until('caches are filled', async () => operator.problems().length === 0);

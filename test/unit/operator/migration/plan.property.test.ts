@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
-import fc from 'fast-check';
+import { array, assert, constantFrom, oneof, property } from 'fast-check';
 import { isTrue } from '../../../../operator/migration/conditions.ts';
 import { plan } from '../../../../operator/migration/plan.ts';
 import { happenings, Simulation, type Happening } from './simulation.ts';
@@ -8,8 +8,8 @@ import { happenings, Simulation, type Happening } from './simulation.ts';
 /** Work is much more frequent than trouble, so that trouble meets every step. */
 const work: readonly Happening[] = happenings.slice(0, 7);
 const trouble: readonly Happening[] = happenings.slice(7);
-const story = fc.array(
-  fc.oneof({ weight: 40, arbitrary: fc.constantFrom(...work) }, { weight: 1, arbitrary: fc.constantFrom(...trouble) }),
+const story = array(
+  oneof({ weight: 40, arbitrary: constantFrom(...work) }, { weight: 1, arbitrary: constantFrom(...trouble) }),
   { minLength: 20, maxLength: 250, size: 'max' },
 );
 
@@ -29,8 +29,8 @@ describe('operator/migration/plan: in any world', function () {
   });
 
   it('keeps its promises at every moment', () => {
-    fc.assert(
-      fc.property(story, (happened) => {
+    assert(
+      property(story, (happened) => {
         const world = new Simulation();
         for (const each of happened) world.step(each);
         expect(world.broken).to.deep.equal([]);
@@ -40,8 +40,8 @@ describe('operator/migration/plan: in any world', function () {
   });
 
   it('always comes to an end, and the end is one of the two good ones', () => {
-    fc.assert(
-      fc.property(story, (happened) => {
+    assert(
+      property(story, (happened) => {
         const world = new Simulation();
         for (const each of happened) world.step(each);
         world.settle();
@@ -65,8 +65,8 @@ describe('operator/migration/plan: in any world', function () {
   });
 
   it('asks for the same when asked twice, and its own status changes nothing more at the same moment', () => {
-    fc.assert(
-      fc.property(story, (happened) => {
+    assert(
+      property(story, (happened) => {
         const world = new Simulation();
         for (const each of happened) world.step(each);
         const seen = world.world();

@@ -172,7 +172,8 @@ export class Simulation {
     };
     if (isCommitted(status)) this.wasCommitted = true;
     if (isCommitted(status) && status.failure !== undefined && !isFinished(status) && this.target !== undefined) {
-      if (!isTerminating(this.target) && this.target.status?.phase === 'Running') this.broken.push('failing after the commit');
+      if (!isTerminating(this.target) && this.target.status?.phase === 'Running')
+        this.broken.push('failing after the commit');
     }
   }
 
@@ -256,7 +257,10 @@ export class Simulation {
       status: OrderStatus.ORDER_STATUS_WORKING,
       failure: undefined,
     };
-    this.report(agent, order.kind === OrderKind.ORDER_KIND_CHECKPOINT ? { ...taken, phase: AppPhase.APP_PHASE_FROZEN } : taken);
+    this.report(
+      agent,
+      order.kind === OrderKind.ORDER_KIND_CHECKPOINT ? { ...taken, phase: AppPhase.APP_PHASE_FROZEN } : taken,
+    );
   }
 
   private endOrder(agent: SimulatedAgent): void {

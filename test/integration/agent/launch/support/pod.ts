@@ -170,12 +170,25 @@ export class Pod {
     mkdirSync(bundle);
     cpSync(this.programs.app, join(this.root, 'app'));
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(this.config(id, args, spec)));
-    // crun 1.8 refuses a machine that mounts both cgroup versions.
+    // crun 1.8 refuses a machine that mounts both cgroup versions. Output through a pipe, as a runtime's; Node would give a socket.
     const script =
-      'umount /sys/fs/cgroup/unified 2>/dev/null; exec crun --root "$1" --cgroup-manager=cgroupfs run --bundle "$2" "$3"';
+      'umount /sys/fs/cgroup/unified 2>/dev/null; crun --root "$1" --cgroup-manager=cgroupfs run --bundle "$2" "$3" 2>&1 | cat';
     const child = spawn(
       'unshare',
-      ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', join(this.dir, 'crun'), bundle, id],
+      [
+        '--mount',
+        '--propagation',
+        'private',
+        'bash',
+        '-o',
+        'pipefail',
+        '-c',
+        script,
+        'bash',
+        join(this.dir, 'crun'),
+        bundle,
+        id,
+      ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     let output = '';
@@ -265,6 +278,7 @@ export class Pod {
       mounts: [
         { destination: '/proc', type: 'proc', source: 'proc' },
         tmpfs('/dev'),
+        tmpfs('/dev/shm'),
         { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['ro'] },
         bind(join(this.dir, 'shared'), '/.podferry', 'ro'),
         ...volumes,
