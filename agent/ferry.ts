@@ -156,6 +156,9 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       order: { kind, migrationUid, attempt, status: OrderStatus.ORDER_STATUS_WORKING },
       ...(isCheckpoint ? { role: 'frozen' } : {}),
     });
+    const timer = setTimeout(() => {
+      abort.abort(new PodferryError('DEADLINE_EXCEEDED', `the order was not done within ${order.timeoutMs} ms`));
+    }, order.timeoutMs);
     try {
       const runner = runners[kind];
       if (runner === undefined || placeholder === undefined)
@@ -168,7 +171,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
         journal,
         placeholder,
         home,
-        signal: AbortSignal.any([abort.signal, AbortSignal.timeout(order.timeoutMs)]),
+        signal: abort.signal,
         deadlineMs: order.timeoutMs,
       });
       transfer = result.transfer;
@@ -179,6 +182,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       const error = toPodferryError(thrown, `carry out ${OrderKind[kind]}`);
       orderLog.error('order failed', errorFields(error));
       await endOrder(OrderStatus.ORDER_STATUS_FAILED, error, isCheckpoint ? { role: 'serving' } : {});
+    } finally {
+      clearTimeout(timer);
     }
   };
 

@@ -51,7 +51,11 @@ async function main(): Promise<void> {
   await connection.close();
 }
 
-main().catch((error: unknown) => {
+try {
+  await main();
+} catch (error) {
   createLog('agent').error('the agent cannot go on', errorFields(error));
   process.exitCode = 1;
-});
+}
+// Idle connections to the store and the supervisor of a restored application must not hold up the end of the pod.
+process.exit();

@@ -70,6 +70,7 @@ export async function runSupervised(restore: SupervisedRestore): Promise<Restore
   try {
     const exitCode = exitCodeIn(await reportOf(child, stdout, restore.deadlineMs));
     if (exitCode === 0) await confirmAdoption(placeholder, rootPid);
+    else await endSupervisor(child, rootPid);
     // From here on the supervisor answers to the container; the agent must be able to end without it.
     child.unref();
     return { exitCode, stderr: lastWords() };

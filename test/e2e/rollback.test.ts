@@ -77,11 +77,12 @@ describe('a failure before the commit: the source continues, nothing is left ove
 
   it("the target's agent is killed", async () => {
     await migrate('agent-killed', 60);
+    // Earlier, a restarted agent is back in time and the move succeeds.
     const target = await until(
-      'the target is prepared and the freeze begins',
+      'the restore begins',
       async () => {
         const running = (await migrationsOf(namespace, pod.metadata.name)).find((m) => m.name === 'agent-killed');
-        return (running?.status.phase === 'Freezing' || running?.status.phase === 'Restoring') && running.status.target;
+        return running?.status.phase === 'Restoring' && running.status.target;
       },
       60_000,
       20,
@@ -89,7 +90,7 @@ describe('a failure before the commit: the source continues, nothing is left ove
     process.kill(await agentPid(target.uid ?? ''), 'SIGKILL');
     const failed = await finished('agent-killed');
     await expectUnharmed(failed);
-    expect(failed.status.failure?.code).to.equal('TARGET_LOST');
+    expect(failed.status.failure?.code).to.be.oneOf(['TARGET_LOST', 'AGENT_LOST']);
   });
 
   it("the target node's kubelet is stopped", async () => {

@@ -140,6 +140,7 @@ export class Cluster {
         spec: {
           readinessGates: [{ conditionType: servingGate }],
           nodeName: 'n1',
+          serviceAccountName: 'default', // the API server alone does not default it
           containers: [
             { name: 'app', image: 'app' },
             { name: containers.agent, image: 'agent' },

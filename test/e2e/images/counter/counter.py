@@ -14,8 +14,6 @@ import sys
 import threading
 import time
 
-MEMORY = os.urandom(int(os.environ.get("MEMORY_MIB", "64")) << 20)
-DIGEST = hashlib.sha256(MEMORY).hexdigest()
 THREADS = int(os.environ.get("THREADS", "3"))
 FILE = os.environ.get("COUNTER_FILE", "/var/lib/counter/numbers")
 
@@ -51,7 +49,9 @@ def start_child():
     os._exit(0)
 
 
-child_pid, child_in, child_out = start_child()
+child_pid, child_in, child_out = start_child()  # before the memory is there, or it would hold a copy
+MEMORY = os.urandom(int(os.environ.get("MEMORY_MIB", "64")) << 20)
+DIGEST = hashlib.sha256(MEMORY).hexdigest()
 child_lock = threading.Lock()
 
 

@@ -305,7 +305,7 @@ function comparable(output: string): string {
     .split('\n')
     .filter(
       (line) =>
-        !/^(Pid|PPid|Tgid|NStgid|NSpid|NSpgid|NSsid|Vm\w+|Rss\w+|\w*ctxt_switches|Hugetlb\w*|Ngid|FDSize|Cpus_\w+):?\s/.test(
+        !/^(Pid|PPid|Tgid|NStgid|NSpid|NSpgid|NSsid|SigQ|Vm\w+|Rss\w+|\w*ctxt_switches|Hugetlb\w*|Ngid|FDSize|Cpus_\w+):?\s/.test(
           line,
         ),
     )

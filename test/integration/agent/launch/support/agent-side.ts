@@ -6,7 +6,6 @@ import { open, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { spawn } from 'node:child_process';
 import { PodferryError } from '../../../../../proto/errors.ts';
 import { packFiles, unpackFiles } from '../../../../../agent/files/archive.ts';
 import { changesSince } from '../../../../../agent/files/changes.ts';
@@ -25,7 +24,7 @@ import {
 } from '../../../../../agent/launch/process-tree.ts';
 import { readProcess } from '../../../../../agent/launch/proc-stat.ts';
 import { markReady, clearReady } from '../../../../../agent/launch/ready-mark.ts';
-import { failureOf, startProgram } from '../../../../../agent/launch/run-program.ts';
+import { startProgram } from '../../../../../agent/launch/run-program.ts';
 import { runSupervised } from '../../../../../agent/launch/supervise.ts';
 
 const deadlineMs = 5_000;
@@ -122,14 +121,13 @@ const functions = {
       await Promise.all(outputs.map(async (output) => output.close()));
     }
   },
-  failure: async (pid: number, args: string[]) => {
-    const command = inAppNamespace({ placeholderPid: pid, agentRoot, program: programs.tar, args });
-    const { child, ended } = startProgram(command, deadlineMs);
+  /** A program of the machine itself, as a careless agent would run it. */
+  outside: async (file: string, args: string[]) => {
+    const { child, ended } = startProgram({ file, args, env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin' } }, deadlineMs);
     child.stdin.end();
     child.stdout.resume();
-    return failureOf('testing', await ended, 'FILES_FAILED')?.code ?? null;
+    return ended;
   },
-  spawn: (file: string, args: string[]) => spawn(file, args, { stdio: 'ignore', detached: true }).pid,
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
