@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { counterCommand, counterEnv, memoryIsIntact } from './support/counter.ts';
+import { counterCommand, counterEnv, counterStatus, memoryIsIntact } from './support/counter.ts';
 import { apply } from './support/kubectl.ts';
 import { finishedMigration, migrationsOf, requestMove } from './support/move.ts';
 import { createNamespace, deleteNamespace, images, testbedCommand } from './support/suite.ts';
@@ -31,6 +31,7 @@ describe(`a process of ${memoryMib} MiB: no page on disk on either side`, functi
     const container = { command: counterCommand, env: counterEnv(memoryMib) };
     await apply(deployment({ namespace, name, image: images().counter, container }));
     pod = await onlyPod(namespace, name);
+    await until('the counter has its memory', () => counterStatus(namespace, pod));
   });
   after(() => deleteNamespace(namespace));
 

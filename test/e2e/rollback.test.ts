@@ -26,6 +26,7 @@ describe('a failure before the commit: the source continues, nothing is left ove
     const container = { command: counterCommand, env: counterEnv(256) };
     await apply(deployment({ namespace, name, image: images().counter, container }));
     pod = await onlyPod(namespace, name);
+    await until('the counter has its memory', () => counterStatus(namespace, pod));
     follower = followLog(namespace, pod.metadata.name, 'app');
   });
   after(() => deleteNamespace(namespace));
