@@ -22,6 +22,13 @@ const roles: Partial<Record<OrderKind, readonly Role[]>> = {
 /** Orders that only the migration which stopped or restored the tree may give. */
 const bound: ReadonlySet<OrderKind> = new Set([OrderKind.ORDER_KIND_RETIRE, OrderKind.ORDER_KIND_CONTINUE]);
 
+/** Orders that end a move: harmless to run again, and needed until one works. */
+const retried: ReadonlySet<OrderKind> = new Set([
+  OrderKind.ORDER_KIND_RESUME,
+  OrderKind.ORDER_KIND_RETIRE,
+  OrderKind.ORDER_KIND_CONTINUE,
+]);
+
 /**
  * Decides on an order from the operator. Pure. An order is known by (migration, attempt, kind); of one migration an older
  * attempt is stale; while a tree is stopped only its own migration may give orders; a target obeys only the migration it waits for.
@@ -32,7 +39,11 @@ export function admit(order: Order, journal: Journal, restoreFor: string | undef
   const isSameMigration = last?.migrationUid === order.migrationUid;
   if (isSameMigration && order.attempt < last.attempt)
     return refuse(`attempt ${order.attempt} is older than ${last.attempt}`);
-  if (isSameMigration && order.attempt === last.attempt && order.kind === last.kind) return repeat;
+  if (isSameMigration && order.attempt === last.attempt && order.kind === last.kind) {
+    // A rollback or a cutover that failed must be tried until it works; the others are decided anew by the operator.
+    const isTriedAgain = last.status === OrderStatus.ORDER_STATUS_FAILED && retried.has(order.kind);
+    return isTriedAgain ? run : repeat;
+  }
 
   const allowed = roles[order.kind];
   if (allowed === undefined) return refuse(`order kind ${order.kind} is unknown`);

@@ -47,6 +47,13 @@ const cases: readonly { name: string; order: Order; journal: Journal; restoreFor
     verdict: 'repeat',
   },
   {
+    name: 'continue again after it failed',
+    order: order(ORDER_KIND_CONTINUE),
+    journal: journal('restored', { kind: ORDER_KIND_CONTINUE, status: ORDER_STATUS_FAILED }),
+    restoreFor: 'm1',
+    verdict: 'run',
+  },
+  {
     name: 'the same order again after it failed',
     order: order(ORDER_KIND_CHECKPOINT),
     journal: journal('serving', { kind: ORDER_KIND_CHECKPOINT, status: ORDER_STATUS_FAILED }),

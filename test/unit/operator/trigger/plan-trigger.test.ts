@@ -1,0 +1,95 @@
+import { expect } from 'chai';
+import { annotations, labels } from '../../../../proto/names.ts';
+import type { Migration } from '../../../../proto/migration.ts';
+import { planTrigger, type TriggerPlan } from '../../../../operator/trigger/plan-trigger.ts';
+import type { Pod } from '../../../../operator/kube/objects.ts';
+import { migration, pod, sourceUid } from '../../../fakes/operator-objects.ts';
+
+function asking(marks: Readonly<Record<string, string>> = { [annotations.trigger]: 'requested' }): Pod {
+  return pod({ metadata: { ...pod().metadata, annotations: marks } });
+}
+
+function ended(outcome: 'True' | 'False'): Migration {
+  return migration({
+    metadata: { labels: { [labels.podUid]: sourceUid } },
+    status: {
+      conditions: [
+        {
+          type: 'Succeeded',
+          status: outcome,
+          reason: 'X',
+          message: '',
+          lastTransitionTime: '2026-01-01T00:00:00Z',
+          observedGeneration: 1,
+        },
+      ],
+    },
+  });
+}
+
+const cases: readonly {
+  readonly name: string;
+  readonly pod: Pod;
+  readonly existing: Migration[];
+  readonly kind: TriggerPlan['kind'];
+}[] = [
+  { name: 'no annotation', pod: pod(), existing: [], kind: 'nothing' },
+  { name: 'a request', pod: asking(), existing: [], kind: 'create' },
+  { name: 'another value', pod: asking({ [annotations.trigger]: 'now' }), existing: [], kind: 'refuse' },
+  {
+    name: 'a node that can be none',
+    pod: asking({ [annotations.trigger]: 'requested', [annotations.targetNode]: 'No Node' }),
+    existing: [],
+    kind: 'refuse',
+  },
+  { name: 'a Migration under way', pod: asking(), existing: [migration()], kind: 'clear' },
+  {
+    name: 'the Migration it has just made',
+    pod: asking(),
+    existing: [migration({ metadata: { labels: { [labels.podUid]: sourceUid } } })],
+    kind: 'clear',
+  },
+  { name: 'a Migration that has failed', pod: asking(), existing: [ended('False')], kind: 'create' },
+  {
+    name: 'a Migration of another pod',
+    pod: asking(),
+    existing: [migration({ spec: { podName: 'other' } })],
+    kind: 'create',
+  },
+  {
+    name: 'a Migration of a former pod of that name',
+    pod: asking(),
+    existing: [migration({ status: { source: { pod: 'web-5d4f8-abcde', uid: 'former', node: 'n1' } } })],
+    kind: 'create',
+  },
+];
+
+describe('operator/trigger/plan-trigger', () => {
+  for (const c of cases) {
+    it(`${c.name}: ${c.kind}`, () => expect(planTrigger(c.pod, c.existing).kind).to.equal(c.kind));
+  }
+
+  it('takes node and reason from the annotations', () => {
+    const marks = {
+      [annotations.trigger]: 'requested',
+      [annotations.reason]: 'spot notice',
+      [annotations.targetNode]: 'n2.example',
+    };
+    const plan = planTrigger(asking(marks), []);
+    expect(plan).to.deep.include({
+      kind: 'create',
+      labels: { [labels.podUid]: sourceUid },
+      spec: { podName: 'web-5d4f8-abcde', targetNode: 'n2.example', reason: 'spot notice', timeoutSeconds: 300 },
+    });
+  });
+
+  it('gives a repetition after a crash the same name, and the next request another', () => {
+    const name = (existing: Migration[]): string => {
+      const plan = planTrigger(asking(), existing);
+      return plan.kind === 'create' ? plan.name : '';
+    };
+    expect(name([])).to.equal(name([]));
+    expect(name([])).not.to.equal(name([ended('False')]));
+    expect(name([])).to.match(/^web-5d4f8-abcde-[0-9a-f]{8}$/);
+  });
+});
