@@ -224,11 +224,12 @@ describe('operator with a real API server and simulated agents', function () {
     expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
   });
 
-  it('refuses a pod that was not opted in, and one that does not exist', async () => {
+  it('refuses a pod that does not exist, and leaves it at that', async () => {
     await createMigration({ podName: 'nobody' });
     const { status } = await finished();
     expect(status.failure?.code).to.equal('SOURCE_GONE');
     expect(status.conditions?.find((condition) => condition.type === 'Succeeded')?.reason).to.equal('SourceGone');
+    expect(await cluster.pods()).to.deep.equal([]);
   });
 
   it('goes on where another operator left off', async () => {
