@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { PodferryError } from '../../proto/errors.ts';
+import { criuErrors } from '../criu/child.ts';
 import type { Criu } from '../criu/command.ts';
-import { restoreArgs, startLazyDaemon, type LazyDaemon } from '../criu/restore.ts';
+import { restoreArgs, restoreLogName, startLazyDaemon, type LazyDaemon } from '../criu/restore.ts';
 import { LazyServer } from '../pages/lazy-server.ts';
 import type { Manifest } from '../store/manifest.ts';
 import type { PackReader } from '../store/pack-reader.ts';
@@ -12,6 +15,7 @@ import { endedWithin, killPids } from './tree.ts';
 /** How long the parts of a failed restore may take to be gone. */
 const cleanUpMs = 10_000;
 const killAgainMs = 50;
+const daemonGraceMs = 1_000;
 
 /** One run of `criu restore` for the launcher, which puts it into the application's cgroup under its supervisor. */
 export interface RestoreRun {
@@ -27,7 +31,7 @@ export interface RestoreRun {
 /**
  * Resolves when CRIU has ended well: the tree is there, stopped. Otherwise CRIU is reaped and it rejects.
  * It need not watch the signal: the tree is killed on abort, at which CRIU fails.
- * @throws PodferryError CRIU_RESTORE_FAILED and whatever the launcher meets
+ * @throws PodferryError CRIU_RESTORE_FAILED, to which CRIU's own words are added here, and whatever the launcher meets
  */
 export type RunRestore = (run: RestoreRun) => Promise<void>;
 
@@ -56,6 +60,11 @@ export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt)
   watch.lap('lazy daemon');
   const server = new LazyServer({ socket: daemon.pages, images: manifest.pages, reader, fail: attempt.fail });
   const restored = runCriu(options, attempt);
+  // When CRIU's restore fails so does its daemon, whose words only say that. Alone, the daemon's failure must not go unnoticed.
+  daemon.done.catch(async (error: unknown) => {
+    await delay(daemonGraceMs);
+    attempt.fail(error);
+  });
   try {
     await attempt.race(restored);
     watch.lap('criu restore');
@@ -80,6 +89,10 @@ async function runCriu(options: RestoreTreeOptions, attempt: Attempt): Promise<v
       deadlineMs: attempt.remainingMs,
       signal: attempt.signal,
     });
+  } catch (error) {
+    if (!(error instanceof PodferryError) || error.code !== 'CRIU_RESTORE_FAILED') throw error;
+    const said = await criuErrors(join(options.workDir, restoreLogName));
+    throw new PodferryError(error.code, `${error.message}: ${said}`, error.detail, { cause: error });
   } finally {
     await stdio.close();
   }

@@ -73,7 +73,7 @@ export const describeEnd = (end: ChildEnd): string =>
  * CRIU's own first complaints: of its log file, else of its standard error. Empty when it said nothing.
  * The first ones name the cause; what follows is CRIU giving up.
  */
-export async function criuErrors(logFile: string, end: ChildEnd): Promise<string> {
+export async function criuErrors(logFile: string, stderr: readonly string[] = []): Promise<string> {
   let log: string;
   try {
     log = await readFile(logFile, 'utf8');
@@ -81,7 +81,7 @@ export async function criuErrors(logFile: string, end: ChildEnd): Promise<string
     // It failed before it opened its log.
     log = '';
   }
-  const errors = [...log.split('\n'), ...end.stderr].filter((line) => line.includes('Error ('));
-  const picked = errors.length > 0 ? errors.slice(0, keptErrors) : end.stderr.slice(-keptErrors);
+  const errors = [...log.split('\n'), ...stderr].filter((line) => line.includes('Error ('));
+  const picked = errors.length > 0 ? errors.slice(0, keptErrors) : stderr.slice(-keptErrors);
   return picked.map((line) => line.replace(/^\(\d+\.\d+\)\s*/, '').trim()).join('; ');
 }

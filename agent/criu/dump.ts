@@ -67,7 +67,7 @@ export async function startDump(options: DumpOptions): Promise<Dump> {
   const pages = child.process.stdio[3] as Socket;
   const done = child.ended.then(async (end) => {
     if (end.exitCode === 0) return;
-    const said = await criuErrors(join(imagesDir, logName), end);
+    const said = await criuErrors(join(imagesDir, logName), end.stderr);
     throw new PodferryError('CRIU_DUMP_FAILED', `criu dump of pid ${pid} ${describeEnd(end)}: ${said}`, { pid });
   });
   // Handled by whoever awaits done; an early rejection must not be an unhandled one.

@@ -121,11 +121,3 @@ export function decodeDumpStats(image: Buffer): DumpStatsEntry {
   if (dump === undefined) throw new PodferryError('IMAGE_TRUNCATED', 'stats-dump holds no times of a dump');
   return dump;
 }
-
-/** For tests: images as CRIU would write them. */
-export const encodePstree = (processes: readonly PstreeEntry[]): Buffer =>
-  imageFrom(
-    magic.common,
-    magic.pstree,
-    processes.map((process) => PstreeEntry.encode(process).finish()),
-  );

@@ -36,7 +36,7 @@ export async function startLazyDaemon(criu: Criu, imagesDir: string, signal: Abo
   const status = child.process.stdio[4] as Readable;
   const done = child.ended.then(async (end) => {
     if (end.exitCode === 0) return;
-    const said = await criuErrors(join(imagesDir, lazyLogName), end);
+    const said = await criuErrors(join(imagesDir, lazyLogName), end.stderr);
     throw new PodferryError('CRIU_RESTORE_FAILED', `criu lazy-pages ${describeEnd(end)}: ${said}`);
   });
   done.catch(() => undefined);

@@ -67,9 +67,9 @@ export function failureOf(
 ): PodferryError | undefined {
   if (outcome.exitCode === 0) return undefined;
   if (outcome.deadlineExceeded) return new PodferryError('DEADLINE_EXCEEDED', `${doing}: not done before its deadline`);
-  const lastLine = outcome.stderr.split('\n').at(-1) ?? '';
+  const [complaint = ''] = outcome.stderr.split('\n'); // the last line of tar and its like only says that there was one
   const end = outcome.signal ?? (outcome.exitCode === undefined ? 'not started' : `exit code ${outcome.exitCode}`);
-  return new PodferryError(code, `${doing}: ${end}: ${lastLine}`, { stderr: outcome.stderr });
+  return new PodferryError(code, `${doing}: ${end}: ${complaint}`, { stderr: outcome.stderr });
 }
 
 /**

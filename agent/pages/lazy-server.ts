@@ -54,7 +54,8 @@ export class LazyServer {
     this.#processes = new Map(processes);
     this.#ahead = Math.max(Math.floor((options.reader.capacity - reservedSlots) / Math.max(processes.length, 1)), 1);
     options.socket.on('data', (chunk: Buffer) => this.#receive(chunk));
-    options.socket.on('error', (error) => this.#failed(error));
+    // It comes from the daemon's end, which says why in its own words.
+    options.socket.on('error', () => this.stop());
   }
 
   get servedPages(): number {

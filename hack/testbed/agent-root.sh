@@ -1,6 +1,6 @@
 #!/bin/bash
 # agent-root.sh [IMAGE]: the root file system of the agent's image (default: the one last built as `agent`) as a directory, for tests
-# that run its programs outside a cluster. Prints its path. Cached by the image's id; older ones are removed.
+# that run its programs outside a cluster. Prints its path. Cached by the image's id; those of some hours ago are removed.
 set -euo pipefail
 
 TESTBED=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,5 +28,5 @@ id=$(buildah_in_namespace inspect --type image --format '{{.FromImageID}}' "$IMA
 name=agent-root-${id:0:16}
 build_root() { mkdir "$1" && extract_image "$1"; }
 cached "$name" build_root
-find "$CACHE" -maxdepth 1 -name 'agent-root-*' ! -name "$name" -exec rm -rf --one-file-system {} +
+find "$CACHE" -maxdepth 1 -name 'agent-root-*' ! -name "$name" -cmin +240 -exec rm -rf --one-file-system {} + # a younger one may be in use
 echo "$CACHE/$name"

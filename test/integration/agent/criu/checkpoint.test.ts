@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -387,6 +388,24 @@ os.setsid(); a.close(); sys.stdout.write(f"{os.getpid()}\\n"); sys.stdout.flush(
         expect(await target.lines()).to.deep.equal([]);
       });
     }
+  });
+
+  it("says in CRIU's words what cannot be restored", async () => {
+    const store = new MemoryStore();
+    const held = join(rig.dir, 'held');
+    const container = await rig.container('source');
+    const code = `import sys,time
+f=open('${held}','w'); f.write('content'); f.flush(); sys.stdout.write('up\\n'); sys.stdout.flush(); time.sleep(1000)`;
+    const pid = await rig.start(container, [python, '-c', code]);
+    await until('the file', async () => ((await container.lines()).length > 0 ? true : undefined));
+    const taken = await take(rig, { container, pids: [pid] }, store);
+    await killTree(pid);
+    await writeFile(held, 'other content');
+    const target = await rig.container('target');
+    const error: unknown = await restore(rig, target, store, taken).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(PodferryError).with.property('code', 'CRIU_RESTORE_FAILED');
+    expect((error as Error).message).to.match(/bad size/i);
+    expect(await statusField(pid, 'State')).to.be.oneOf([undefined, 'Z (zombie)']);
   });
 
   it('refuses a restore where a pid is taken, before anything is made', async () => {

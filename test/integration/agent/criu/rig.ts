@@ -9,9 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { PodferryError } from '../../../../proto/errors.ts';
 import type { RunRestore } from '../../../../agent/checkpoint/restore-tree.ts';
-import { criuErrors, startChild } from '../../../../agent/criu/child.ts';
+import { startChild } from '../../../../agent/criu/child.ts';
 import type { Criu } from '../../../../agent/criu/command.ts';
-import { restoreLogName } from '../../../../agent/criu/restore.ts';
 import { createS3Store } from '../../../../agent/store/s3.ts';
 import type { Store } from '../../../../agent/store/store.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
@@ -122,9 +121,7 @@ export class Rig {
     const child = await startChild(this.criu.command(args), fds, 'CRIU_RESTORE_FAILED');
     const end = await child.ended;
     if (end.exitCode === 0) return;
-    const dir = args[args.indexOf('-D') + 1] ?? '';
-    const said = await criuErrors(join(dir, restoreLogName), end);
-    throw new PodferryError('CRIU_RESTORE_FAILED', `criu restore exited with ${end.exitCode}: ${said}`);
+    throw new PodferryError('CRIU_RESTORE_FAILED', `criu restore exited with ${end.exitCode}`);
   };
 }
 

@@ -1,13 +1,8 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import {
-  decodeDumpStats,
-  decodePagemap,
-  decodePstree,
-  encodePagemap,
-  encodePstree,
-} from '../../../../agent/criu/images.ts';
+import { decodeDumpStats, decodePagemap, decodePstree, encodePagemap } from '../../../../agent/criu/images.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
+import { PstreeEntry } from '../../../../proto/gen/criu/images.ts';
 
 const codeOf = (work: () => unknown): string => {
   try {
@@ -52,7 +47,10 @@ describe('CRIU images', () => {
       { pid: 10_000, ppid: 0, pgid: 10_000, sid: 10_000, threads: [10_000, 10_002] },
       { pid: 10_001, ppid: 10_000, pgid: 10_000, sid: 10_000, threads: [10_001] },
     ];
-    expect(decodePstree(encodePstree(processes))).to.deep.equal(processes);
+    const entries = processes.map((process) => PstreeEntry.encode(process).finish());
+    const framed = entries.flatMap((entry) => [image(entry.byteLength), entry]);
+    const bytes = Buffer.concat([image(0x54564319, 0x50273030), ...framed]);
+    expect(decodePstree(bytes)).to.deep.equal(processes);
   });
 
   it('give the times of a dump', () => {
