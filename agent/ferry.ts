@@ -10,6 +10,7 @@ import {
   type Transfer,
   type Welcome,
 } from '../proto/gen/agent/v1/agent.ts';
+import { noLinks, type DirectLinks } from './direct/links.ts';
 import type { HostFacts } from './store/manifest.ts';
 import type { Config } from './config.ts';
 import type { Journal, JournalFile, Role } from './journal.ts';
@@ -18,8 +19,10 @@ import { findPlaceholder, type Placeholder } from './launch/placeholder.ts';
 import { admit } from './orders/admit.ts';
 import { checkpoint } from './orders/checkpoint.ts';
 import type { OrderContext, RunOrder } from './orders/context.ts';
+import { precopy } from './orders/precopy.ts';
 import { restore } from './orders/restore.ts';
 import { continueRestored, preflight, resume, retire } from './orders/short-orders.ts';
+import { warm } from './orders/warm.ts';
 import { prepareTarget, startApplication } from './application.ts';
 import { createS3Store } from './store/s3.ts';
 
@@ -30,6 +33,8 @@ const runners: Readonly<Partial<Record<OrderKind, RunOrder>>> = {
   [OrderKind.ORDER_KIND_RETIRE]: retire,
   [OrderKind.ORDER_KIND_RESTORE]: restore,
   [OrderKind.ORDER_KIND_CONTINUE]: continueRestored,
+  [OrderKind.ORDER_KIND_WARM]: warm,
+  [OrderKind.ORDER_KIND_PRECOPY]: precopy,
 };
 
 const lookEveryMs = 250;
@@ -89,9 +94,11 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
   let journal: Journal = (await deps.journal.read()) ?? {
     role: config.restoreFor === undefined ? 'serving' : 'waiting',
     stopped: [],
+    draining: false,
   };
   let placeholder: Placeholder | undefined;
   let home: (OrderContext['home'] & { close(): void }) | undefined;
+  const links: DirectLinks = noLinks;
   let transfer: Transfer | undefined;
   let reasons: readonly string[] = [];
   let underWay: { readonly abort: AbortController; readonly done: Promise<void> } | undefined;
@@ -107,6 +114,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     transfer,
     appPid: journal.appPid ?? 0,
     preflight: [...reasons],
+    directPort: links.port,
+    draining: journal.draining,
   });
 
   const change = async (next: Partial<Journal>): Promise<void> => {
@@ -171,6 +180,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
         journal,
         placeholder,
         home,
+        links,
         signal: abort.signal,
         deadlineMs: order.timeoutMs,
       });

@@ -25,6 +25,8 @@ export const Journal = z.object({
   appPid: z.int().optional(),
   /** Processes that were stopped by us and are continued by RESUME or CONTINUE; the start time tells them from a later pid of the same number. */
   stopped: z.array(z.object({ pid: z.int(), startTime: z.string() })).default([]),
+  /** Pages of the restored tree still arrive: whoever finds this after a restart of the agent must not let the tree go on. */
+  draining: z.boolean().default(false),
   order: Order.optional(),
   checkpoint: z.object({ id: z.string(), manifestKey: z.string(), manifestSha256: z.string() }).optional(),
 });

@@ -12,9 +12,11 @@ const refuse = (why: string): Admission => ({ verdict: 'refuse', why });
 /** The roles in which each order makes sense. */
 const roles: Partial<Record<OrderKind, readonly Role[]>> = {
   [OrderKind.ORDER_KIND_PREFLIGHT]: ['serving'],
+  [OrderKind.ORDER_KIND_PRECOPY]: ['serving'],
   [OrderKind.ORDER_KIND_CHECKPOINT]: ['serving'],
   [OrderKind.ORDER_KIND_RESUME]: ['serving', 'frozen'],
   [OrderKind.ORDER_KIND_RETIRE]: ['frozen'],
+  [OrderKind.ORDER_KIND_WARM]: ['waiting'],
   [OrderKind.ORDER_KIND_RESTORE]: ['waiting'],
   [OrderKind.ORDER_KIND_CONTINUE]: ['restored'],
 };

@@ -9,6 +9,7 @@ import { listFiles, loadListing } from '../files/listing.ts';
 import { alreadyStopped, applicationTree, continueTree, type ApplicationTree } from '../launch/process-tree.ts';
 import { baselineFile } from './baseline.ts';
 import type { OrderContext, OrderResult } from './context.ts';
+import { transferOf } from './transfer.ts';
 import { criuInApp } from './criu-commands.ts';
 
 /** A listing or an archive that takes longer than this inside the freeze is a fault. */
@@ -56,14 +57,7 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
     const { transfer } = taken;
     return {
       journal: { role: 'frozen', stopped, checkpoint: taken.ref },
-      transfer: {
-        pageBytes: BigInt(transfer.pageBytes),
-        storedBytes: BigInt(transfer.storedBytes),
-        fileBytes: BigInt(transfer.fileBytes),
-        freezeMs: transfer.freezeMs,
-        tookMs: transfer.tookMs,
-        timeline: [...transfer.timeline],
-      },
+      transfer: transferOf({ ...transfer, timeline: [...transfer.timeline] }),
     };
   } catch (error) {
     context.log.warn('checkpoint failed; the application continues', errorFields(error));

@@ -1,3 +1,4 @@
+import type { DirectLinks } from '../direct/links.ts';
 import type { Log } from '../../proto/logging.ts';
 import type { Order, Transfer, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Config } from '../config.ts';
@@ -17,9 +18,19 @@ export interface OrderContext {
   readonly placeholder: Placeholder;
   /** Where checkpoints live; undefined until the operator has welcomed the agent. */
   readonly home: { readonly welcome: Welcome; readonly store: Store } | undefined;
+  readonly links: DirectLinks;
   /** Aborted by RESUME and at the order's deadline. */
   readonly signal: AbortSignal;
   readonly deadlineMs: number;
+}
+
+/** The rest of a lazy restore. */
+export interface Drain {
+  /**
+   * Resolves when every page is in, with the whole transfer. Rejects when pages are missing: by then nothing of the tree is alive, and it must
+   * be restored again.
+   */
+  readonly done: Promise<Transfer>;
 }
 
 /** What an order changed: the agent writes it to its journal and reports it. */
@@ -27,6 +38,8 @@ export interface OrderResult {
   readonly journal?: Partial<Journal>;
   readonly transfer?: Transfer;
   readonly preflight?: readonly string[];
+  /** Pages still arrive after the order is done. */
+  readonly drain?: Drain;
 }
 
 export type RunOrder = (order: Order, context: OrderContext) => Promise<OrderResult>;

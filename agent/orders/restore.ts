@@ -10,6 +10,7 @@ import { raisePidCounter } from '../launch/pid-counter.ts';
 import { applicationTree } from '../launch/process-tree.ts';
 import { runSupervised } from '../launch/supervise.ts';
 import type { OrderContext, OrderResult } from './context.ts';
+import { transferOf } from './transfer.ts';
 import { criuInAgent, criuInApp } from './criu-commands.ts';
 
 /**
@@ -61,13 +62,12 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
   const stopped = processes.filter(({ pid }) => !wasStopped.has(pid)).map(({ pid, startTime }) => ({ pid, startTime }));
   return {
     journal: { role: 'restored', appPid: tree.rootPid, stopped },
-    transfer: {
-      pageBytes: BigInt(tree.pageBytes),
-      storedBytes: BigInt(tree.storedBytes),
-      fileBytes: BigInt(tree.fileBytes),
-      freezeMs: 0,
+    transfer: transferOf({
+      pageBytes: tree.pageBytes,
+      storedBytes: tree.storedBytes,
+      fileBytes: tree.fileBytes,
       tookMs: tree.tookMs,
       timeline: [...tree.timeline],
-    },
+    }),
   };
 }

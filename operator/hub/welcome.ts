@@ -37,6 +37,8 @@ export function welcomeFor(podUid: string, d: WelcomeDeps): Welcome | undefined 
     keyPrefix: `${parts.join('/')}/`,
     generation: generationOf(pod),
     instance: instanceOf(pod),
+    dataKey: Buffer.alloc(0),
+    keyId: '',
   };
 }
 

@@ -89,7 +89,7 @@ export function sendOrder(
   world: World,
   podUid: string,
   kind: OrderKind,
-  extra: { readonly timeoutMs?: number; readonly checkpoint?: Order['checkpoint'] } = {},
+  extra: Partial<Pick<Order, 'timeoutMs' | 'checkpoint' | 'direct' | 'options'>> = {},
 ): Action {
   return {
     kind: 'SendOrder',
@@ -100,6 +100,8 @@ export function sendOrder(
       attempt: world.migration.status.attempt ?? attempt,
       timeoutMs: Math.max(1, Math.round(extra.timeoutMs ?? orderTimeoutMs)),
       checkpoint: extra.checkpoint,
+      direct: extra.direct,
+      options: extra.options,
     },
   };
 }

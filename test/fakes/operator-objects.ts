@@ -137,6 +137,8 @@ export function agentState(change: Partial<AgentState> = {}): AgentState {
     transfer: undefined,
     appPid: 0,
     preflight: [],
+    directPort: 0,
+    draining: false,
     ...change,
   };
 }

@@ -100,6 +100,9 @@ function obeyed({ kind, checkpoint }: Order): Partial<AgentState> {
         freezeMs: 20,
         tookMs: 20,
         timeline: [{ step: 'dump', ms: 15 }],
+        rounds: 0,
+        directBytes: 0n,
+        lazy: undefined,
       },
     };
   }
