@@ -34,7 +34,7 @@ if [[ -n ${PODFERRY_TESTBED:-} ]] && ! has_capability $cap_sys_resource; then
   agent=$(build agent-shim "$hack/testbed/agent-shim/Dockerfile" "$hack/testbed/agent-shim" --build-arg "AGENT=$PODFERRY_REGISTRY/podferry/agent:dev")
 fi
 if [[ ${1:-} == --test-images ]]; then
-  for program in counter static redis; do
+  for program in counter static redis programs; do
     reference=$(build "test-$program" "$root/test/e2e/images/$program/Dockerfile" "$root/test/e2e/images/$program")
     printf 'export PODFERRY_IMAGE_%s=%q\n' "${program^^}" "$reference"
   done

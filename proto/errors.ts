@@ -62,13 +62,17 @@ export const errorKinds = {
   // what an application uses that cannot be moved (preflight)
   IO_URING_IN_USE: {
     retryable: false,
-    hint: 'make the application use epoll, e.g. UV_USE_IO_URING=0 for Node.js',
+    hint: 'refuse io_uring to the container by its seccompProfile (RuntimeDefault of containerd 2 does); Node.js and others then use epoll',
   },
   TERMINAL_IN_USE: { retryable: false, hint: 'remove tty: true (or stdin) from the container' },
   GPU_IN_USE: { retryable: false, hint: 'processes that hold a GPU cannot move' },
   MEMFD_SECRET_IN_USE: {
     retryable: false,
     hint: 'memory of memfd_secret cannot be read by anyone; switch it off in the application',
+  },
+  SYSV_MEMORY_IN_USE: {
+    retryable: false,
+    hint: 'shared memory of shmget belongs to the pod, not to the process; PostgreSQL cannot do without it',
   },
 
   // checkpoint and restore

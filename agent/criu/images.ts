@@ -77,6 +77,9 @@ export interface Pagemap {
 
 const pageShift = 12n;
 
+/** Field 1 as a zero: the encoder leaves zeroes out, CRIU refuses an entry without it, and shared memory begins at 0. */
+const zeroVaddr = Buffer.from([8, 0]);
+
 /** @throws PodferryError IMAGE_MAGIC | IMAGE_TRUNCATED */
 export function decodePagemap(image: Buffer): Pagemap {
   const [head, ...rest] = entriesOf(image, magic.common, magic.pagemap, 'pagemap');
@@ -92,14 +95,11 @@ export function decodePagemap(image: Buffer): Pagemap {
 
 /** A pagemap image of CRIU 4.2: the count both in its new and in its old field, as CRIU writes it itself. */
 export function encodePagemap(pagemap: Pagemap): Buffer {
-  const entries = pagemap.runs.map(({ page, pages, flags }) =>
-    PagemapEntry.encode({
-      vaddr: BigInt(page) << pageShift,
-      compatNrPages: pages,
-      nrPages: BigInt(pages),
-      flags,
-    }).finish(),
-  );
+  const entries = pagemap.runs.map(({ page, pages, flags }) => {
+    const vaddr = BigInt(page) << pageShift;
+    const bytes = PagemapEntry.encode({ vaddr, compatNrPages: pages, nrPages: BigInt(pages), flags }).finish();
+    return vaddr === 0n ? Buffer.concat([zeroVaddr, bytes]) : bytes;
+  });
   return imageFrom(magic.common, magic.pagemap, [
     PagemapHead.encode({ pagesId: pagemap.pagesId }).finish(),
     ...entries,

@@ -1,10 +1,12 @@
 import { kubectl, KubectlError } from './kubectl.ts';
+import { until } from './until.ts';
 
 /** Images of the test programs, by the references that hack/test.sh (or hack/demo.sh) has built and pushed. */
 export interface Images {
   readonly counter: string;
   readonly static: string;
   readonly redis: string;
+  readonly programs: string;
 }
 
 function needed(name: string): string {
@@ -19,6 +21,7 @@ export function images(): Images {
     counter: needed('PODFERRY_IMAGE_COUNTER'),
     static: needed('PODFERRY_IMAGE_STATIC'),
     redis: needed('PODFERRY_IMAGE_REDIS'),
+    programs: needed('PODFERRY_IMAGE_PROGRAMS'),
   };
 }
 
@@ -28,12 +31,18 @@ export function testbedCommand(): string | undefined {
   return command === '' ? undefined : command;
 }
 
+/** One that still ends, of a run before this, is waited for. */
 export async function createNamespace(name: string): Promise<void> {
-  try {
-    await kubectl(['create', 'namespace', name]);
-  } catch (error) {
-    if (!(error instanceof KubectlError && error.stderr.includes('AlreadyExists'))) throw error;
-  }
+  await until(`namespace ${name} can be used`, async () => {
+    try {
+      await kubectl(['create', 'namespace', name]);
+      return true;
+    } catch (error) {
+      if (!(error instanceof KubectlError && error.stderr.includes('AlreadyExists'))) throw error;
+    }
+    const phase = await kubectl(['get', 'namespace', name, '--ignore-not-found', '-o', 'jsonpath={.status.phase}']);
+    return phase === 'Active';
+  });
 }
 
 /** Ends the workloads first: a kubelet cannot finish with a pod whose namespace no longer gives it tokens. */

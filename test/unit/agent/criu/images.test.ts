@@ -34,6 +34,11 @@ describe('CRIU images', () => {
     fc.assert(fc.property(any, (pagemap) => void expect(decodePagemap(encodePagemap(pagemap))).to.deep.equal(pagemap)));
   });
 
+  it('write the address of an entry even when it is zero, as in shared memory: CRIU requires it', () => {
+    const bytes = encodePagemap({ pagesId: 1, runs: [{ page: 0, pages: 1, flags: 4 }] });
+    expect(bytes.subarray(-8).toString('hex')).to.equal('0800100120042801');
+  });
+
   it('reads counts where older CRIUs put them', () => {
     const entry = Buffer.from('0880800410032004', 'hex');
     const size = Buffer.alloc(4);
