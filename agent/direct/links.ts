@@ -7,11 +7,13 @@ import type { Store } from '../store/store.ts';
 export interface DirectLinks {
   /** Target: listens for the source of this move; a second call with the same secret gives the same port. @throws PodferryError DIRECT_FAILED */
   listen(secret: Uint8Array): Promise<number>;
+  /** Target: until the first read, also takes ahead what appears in the store under this prefix and does not come directly. */
+  warm(prefix: string): Promise<void>;
   /** Source: connects to the target of this move. @throws PodferryError DIRECT_FAILED */
   connect(host: string, port: number, secret: Uint8Array): Promise<void>;
   /** Where the target listens; 0: nowhere. */
   readonly port: number;
-  /** Bytes sent or received. */
+  /** Bytes sent or received in the move under way. */
   readonly bytes: number;
   /** The store as a source writes to it (objects also go to the target) and as a target reads from it (memory first). */
   over(store: Store): Store;
@@ -22,6 +24,7 @@ export interface DirectLinks {
 /** For a pod that has no connection. */
 export const noLinks: DirectLinks = {
   listen: async () => 0,
+  warm: async () => undefined,
   connect: async () => undefined,
   port: 0,
   bytes: 0,

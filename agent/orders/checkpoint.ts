@@ -7,13 +7,18 @@ import { packFiles } from '../files/archive.ts';
 import { changesSince } from '../files/changes.ts';
 import { listFiles, loadListing } from '../files/listing.ts';
 import { alreadyStopped, applicationTree, continueTree, type ApplicationTree } from '../launch/process-tree.ts';
+import { sealingOf } from '../store/sealing.ts';
 import { baselineFile } from './baseline.ts';
 import type { OrderContext, OrderResult } from './context.ts';
-import { transferOf } from './transfer.ts';
 import { criuInApp } from './criu-commands.ts';
+import { roundLimits } from './precopy.ts';
+import { transferOf } from './transfer.ts';
 
 /** A listing or an archive that takes longer than this inside the freeze is a fault. */
 const filesDeadlineMs = 60_000;
+
+/** Even without PRECOPY. After it, one or two bring what it left up to date. */
+const maxRounds = 5;
 
 /**
  * CHECKPOINT: stops the tree, stores a complete checkpoint, leaves the tree stopped.
@@ -33,19 +38,24 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
   const before = applicationTree(rootPid);
   const wasStopped = new Set(alreadyStopped(before).map(({ pid }) => pid));
   const running = (tree: ApplicationTree) => tree.processes.filter(({ pid }) => !wasStopped.has(pid));
+  const { keyPrefix } = home.welcome;
+  const sealing = sealingOf(home.welcome);
+  const memory = await context.memory.take({ rootPid, keyPrefix, sealing });
   try {
     const taken = await takeCheckpoint({
       criu: criuInApp(placeholder.pid, agentRoot, config.criuPreload),
       store: home.store,
-      keyPrefix: home.welcome.keyPrefix,
+      keyPrefix,
       id: order.checkpoint.id,
-      instance: home.welcome.instance,
+      sealing,
       generation: home.welcome.generation,
       facts: context.facts,
       rootPid,
       stdioPid: placeholder.pid,
       stoppedBefore: [...wasStopped],
       workDir: join(config.workDir, 'dump'),
+      memory,
+      rounds: roundLimits(order.options, maxRounds),
       files: async () => {
         const changes = changesSince(baseline, await listFiles(place, config.dataDirs, filesDeadlineMs));
         return { archive: packFiles(place, changes.changed, filesDeadlineMs), deleted: changes.deleted };
@@ -63,5 +73,8 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
     context.log.warn('checkpoint failed; the application continues', errorFields(error));
     continueTree(running(applicationTree(rootPid)));
     throw error;
+  } finally {
+    // Kept any longer it could name packs that retention has removed with this checkpoint.
+    await memory.close();
   }
 }

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Journal } from '../journal.ts';
 import type { Placeholder } from '../launch/placeholder.ts';
 import type { HostFacts } from '../store/manifest.ts';
+import type { MemoryHolder } from '../memory/holder.ts';
 import type { Store } from '../store/store.ts';
 
 /** What an order works with. Everything in it is true when the order starts. */
@@ -19,6 +20,8 @@ export interface OrderContext {
   /** Where checkpoints live; undefined until the operator has welcomed the agent. */
   readonly home: { readonly welcome: Welcome; readonly store: Store } | undefined;
   readonly links: DirectLinks;
+  /** What PRECOPY leaves to CHECKPOINT. */
+  readonly memory: MemoryHolder;
   /** Aborted by RESUME and at the order's deadline. */
   readonly signal: AbortSignal;
   readonly deadlineMs: number;

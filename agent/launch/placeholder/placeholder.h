@@ -56,5 +56,6 @@ int run_ready(const char *name);
 int run_install(const char *destination);
 int run_supervise(int argc, char **argv);
 int run_within(int argc, char **argv);
+int run_hold_faults(int argc, char **argv);
 
 #endif

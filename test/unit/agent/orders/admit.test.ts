@@ -110,6 +110,27 @@ const cases: readonly { name: string; order: Order; journal: Journal; restoreFor
     verdict: 'refuse',
   },
   {
+    name: 'restore again when the container was restarted',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_RESTORE }),
+    restoreFor: 'm1',
+    verdict: 'run',
+  },
+  {
+    name: 'restore again after it failed',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_RESTORE, status: ORDER_STATUS_FAILED }),
+    restoreFor: 'm1',
+    verdict: 'run',
+  },
+  {
+    name: 'restore again while it works',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_RESTORE, status: ORDER_STATUS_WORKING }),
+    restoreFor: 'm1',
+    verdict: 'repeat',
+  },
+  {
     name: 'restore in an ordinary pod',
     order: order(ORDER_KIND_RESTORE),
     journal: journal('serving'),

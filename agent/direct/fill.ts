@@ -1,0 +1,65 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorFields, type Log } from '../../proto/logging.ts';
+import type { Store } from '../store/store.ts';
+import type { Received } from './received.ts';
+
+export interface FillOptions {
+  readonly store: Store;
+  /** Of the objects that are worth having. */
+  readonly prefix: string;
+  readonly received: Received;
+  readonly everyMs: number;
+  /** Objects read at a time. */
+  readonly lanes: number;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+}
+
+/** The move waits for the first look. */
+const firstLookMs = 2_000;
+
+/**
+ * Until the signal, takes into memory what appears in the store from now on and does not come directly: an object is left to
+ * the connection for one look. What cannot be had ahead is read when it is needed, so a failure only ends this.
+ * @returns once it is known what is there already; the rest goes on by itself
+ */
+export async function fillFromStore(options: FillOptions): Promise<void> {
+  const { store, prefix, signal, log } = options;
+  const old = new Set<string>();
+  try {
+    const soon = AbortSignal.any([signal, AbortSignal.timeout(firstLookMs)]);
+    for await (const { key } of store.list(prefix, soon)) old.add(key);
+  } catch (error) {
+    log.warn('nothing is read ahead from the store', errorFields(error));
+    return;
+  }
+  follow(options, old).catch((error: unknown) => {
+    if (!signal.aborted) log.warn('nothing more is read ahead from the store', errorFields(error));
+  });
+}
+
+async function follow(
+  { store, prefix, received, everyMs, lanes, signal }: FillOptions,
+  old: Set<string>,
+): Promise<void> {
+  const seen = new Map<string, number>();
+  for (;;) {
+    await delay(everyMs, undefined, { signal });
+    const due = [...seen].filter(([key]) => !received.has(key));
+    for (const [key] of seen) old.add(key);
+    seen.clear();
+    for await (const { key, bytes } of store.list(prefix, signal)) {
+      if (!old.has(key) && !received.has(key)) seen.set(key, bytes);
+    }
+    const lane = async (): Promise<void> => {
+      for (let next = due.shift(); next !== undefined; next = due.shift()) {
+        const [key, bytes] = next;
+        if (!received.hasRoomFor(bytes)) continue;
+        const body = Buffer.allocUnsafeSlow(bytes);
+        await store.read(key, body, bytes, signal);
+        received.add(key, body);
+      }
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
+  }
+}
