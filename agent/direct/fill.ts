@@ -15,33 +15,21 @@ export interface FillOptions {
   readonly log: Log;
 }
 
-/** The move waits for the first look. */
-const firstLookMs = 2_000;
-
 /**
  * Until the signal, takes into memory what appears in the store from now on and does not come directly: an object is left to
  * the connection for one look. What cannot be had ahead is read when it is needed, so a failure only ends this.
- * @returns once it is known what is there already; the rest goes on by itself
  */
 export async function fillFromStore(options: FillOptions): Promise<void> {
-  const { store, prefix, signal, log } = options;
-  const old = new Set<string>();
   try {
-    const soon = AbortSignal.any([signal, AbortSignal.timeout(firstLookMs)]);
-    for await (const { key } of store.list(prefix, soon)) old.add(key);
+    await follow(options);
   } catch (error) {
-    log.warn('nothing is read ahead from the store', errorFields(error));
-    return;
+    if (!options.signal.aborted) options.log.warn('nothing more is read ahead from the store', errorFields(error));
   }
-  follow(options, old).catch((error: unknown) => {
-    if (!signal.aborted) log.warn('nothing more is read ahead from the store', errorFields(error));
-  });
 }
 
-async function follow(
-  { store, prefix, received, everyMs, lanes, signal }: FillOptions,
-  old: Set<string>,
-): Promise<void> {
+async function follow({ store, prefix, received, everyMs, lanes, signal }: FillOptions): Promise<void> {
+  const old = new Set<string>();
+  for await (const { key } of store.list(prefix, signal)) old.add(key);
   const seen = new Map<string, number>();
   for (;;) {
     await delay(everyMs, undefined, { signal });

@@ -138,15 +138,9 @@ export function createLinks(options: LinkOptions): DirectLinks {
       filling.abort();
       filling = new AbortController();
       const { signal } = filling;
-      await fillFromStore({
-        store,
-        prefix,
-        received: await keep(),
-        everyMs: fillEveryMs,
-        lanes: fillLanes,
-        signal,
-        log,
-      });
+      const kept = await keep();
+      // Goes on by itself: the move does not wait for a store that is slow to say what it has.
+      void fillFromStore({ store, prefix, received: kept, everyMs: fillEveryMs, lanes: fillLanes, signal, log });
     },
 
     async connect(host, port, secret) {
