@@ -3,14 +3,18 @@ import { PodferryError, toPodferryError } from '../proto/errors.ts';
 import { OrderKind, type Transfer } from '../proto/gen/agent/v1/agent.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import type { Journal } from './journal.ts';
-import type { OrderResult } from './orders/context.ts';
+import type { Drain, OrderResult } from './orders/context.ts';
 
 /** Before each try to restore again what lost its pages. */
 export const triesAfterMs: readonly number[] = [0, 500, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];
 
+/** A restored tree that nobody continues gets its pages all the same, after this time. */
+export const idleFillMs = 1_000;
+
 export interface DrainingDeps {
   readonly log: Log;
   readonly triesAfterMs?: readonly number[];
+  readonly idleFillMs?: number;
   journal(): Journal;
   change(next: Partial<Journal>, transfer?: Transfer): Promise<void>;
   /** Restores journal().restoredFrom with every page; nothing of it exists. */
@@ -25,10 +29,12 @@ export interface DrainingDeps {
 
 /** The rest of a lazy restore, after its order is done: no process ever runs on with pages missing for good. */
 export interface Draining {
-  /** @param done as Drain.done: rejects when the tree is dead already */
-  follow(done: Promise<Transfer>): void;
+  /** Sees a drain through. To be called when the end of its order was reported. */
+  follow(drain: Drain): void;
+  /** The tree runs: its pages may come. */
+  fill(): void;
   /**
-   * Waits until an order may have the tree: a checkpoint must find every page, CONTINUE a tree.
+   * Waits until an order may have the tree: a checkpoint must find every page, CONTINUE a tree that may run.
    * @throws PodferryError DRAINING at the order's deadline, or the signal's reason
    */
   wait(kind: OrderKind, signal: AbortSignal): Promise<void>;
@@ -42,6 +48,8 @@ export function createDraining(deps: DrainingDeps): Draining {
   const { log } = deps;
   let draining: Promise<void> | undefined;
   let restoring: Promise<void> | undefined;
+  let prepared: Promise<void> | undefined;
+  let fill: (() => void) | undefined;
   const finished = { draining: false, restoredFrom: undefined } as const;
 
   const restoreAgain = async (first: PodferryError, placeholder: Journal['placeholder']): Promise<void> => {
@@ -87,23 +95,42 @@ export function createDraining(deps: DrainingDeps): Draining {
     });
   };
 
+  /** Until CONTINUE finds a tree that may run. */
+  const untilFit = async (all: Promise<void> | undefined): Promise<void> => {
+    try {
+      await prepared;
+    } catch {
+      // It is lost, which seeThrough() tells and puts right.
+      return all;
+    }
+    await restoring;
+  };
+
   return {
-    follow(done) {
-      const mine = seeThrough(done).finally(() => {
+    follow(drain) {
+      const timer = setTimeout(() => drain.fill(), deps.idleFillMs ?? idleFillMs);
+      const mine = seeThrough(drain.done).finally(() => {
+        clearTimeout(timer);
         if (draining === mine) draining = undefined;
         restoring = undefined;
+        prepared = undefined;
+        fill = undefined;
         deps.over();
       });
       draining = mine;
+      fill = () => drain.fill();
+      prepared = drain.prepare();
+      prepared.catch(() => undefined); // drain.done says it
       // What is left is a fault of the journal's volume.
       mine.catch((error: unknown) => log.error('the end of a drain could not be recorded', errorFields(error)));
     },
+    fill() {
+      fill?.();
+    },
     async wait(kind, signal) {
-      const awaited = needEveryPage.has(kind)
-        ? draining
-        : kind === OrderKind.ORDER_KIND_CONTINUE
-          ? restoring
-          : undefined;
+      if (draining === undefined) return;
+      const isContinue = kind === OrderKind.ORDER_KIND_CONTINUE;
+      const awaited = needEveryPage.has(kind) ? draining : isContinue ? untilFit(draining) : undefined;
       if (awaited === undefined) return;
       if (await endedBefore(awaited, signal)) return;
       const why: unknown = signal.reason;
@@ -113,6 +140,18 @@ export function createDraining(deps: DrainingDeps): Draining {
     async settled() {
       await draining;
     },
+  };
+}
+
+/** Of a tree that is dead already. */
+export function lostDrain(failure: PodferryError): Drain {
+  const done = Promise.reject<Transfer>(failure);
+  return {
+    done,
+    prepare: async () => {
+      await done;
+    },
+    fill: () => undefined,
   };
 }
 

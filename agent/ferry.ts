@@ -12,10 +12,12 @@ import {
 import { connectToTarget, isLinkOver } from './direct/lifetime.ts';
 import type { DirectLinks } from './direct/links.ts';
 import { createLinks } from './direct/tls-links.ts';
+import { KitHolder } from './checkpoint/restore-kit.ts';
 import type { HostFacts } from './store/manifest.ts';
 import type { Config } from './config.ts';
 import type { Journal, JournalFile } from './journal.ts';
-import { createDraining } from './draining.ts';
+import { createCollecting } from './collecting.ts';
+import { createDraining, lostDrain } from './draining.ts';
 import { continueTree, applicationTree } from './launch/process-tree.ts';
 import { findPlaceholder, type Placeholder } from './launch/placeholder.ts';
 import { MemoryHolder } from './memory/holder.ts';
@@ -80,6 +82,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
   let home: (OrderContext['home'] & { close(): void }) | undefined;
   const links = deps.links ?? createLinks({ log });
   const memory = new MemoryHolder();
+  const kits = new KitHolder();
   let transfer: Transfer | undefined;
   let reasons: readonly string[] = [];
   let underWay: { readonly abort: AbortController; readonly done: Promise<void> } | undefined;
@@ -132,6 +135,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     home,
     links,
     memory,
+    kits,
     signal,
     deadlineMs,
   });
@@ -161,13 +165,20 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     over: () => links.close(),
   });
 
+  const collecting = createCollecting({
+    log,
+    now: () => performance.now(),
+    journal: () => journal,
+    home: () => home,
+  });
+
   if (journal.draining) {
     try {
       await killIncomplete(journal);
     } catch (error) {
       log.error('what the last agent left incomplete could not be killed', errorFields(error));
     }
-    drains.follow(Promise.reject(new PodferryError('AGENT_LOST', 'the agent was restarted before every page was in')));
+    drains.follow(lostDrain(new PodferryError('AGENT_LOST', 'the agent was restarted before every page was in')));
   }
   if (journal.order?.status === OrderStatus.ORDER_STATUS_WORKING) {
     const interrupted = new PodferryError('AGENT_LOST', 'the agent was restarted in the middle of the order');
@@ -201,13 +212,15 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       const runner = runners[kind];
       if (runner === undefined || placeholder === undefined)
         throw new PodferryError('PLACEHOLDER_MISSING', `container ${config.original.container} does not run`);
+      await collecting.breakOff();
       await drains.wait(kind, abort.signal);
       await connectToTarget(order, links, orderLog);
       const result = await runner(order, contextFor(placeholder, orderLog, abort.signal, order.timeoutMs));
       if (result.transfer !== undefined) transfer = { ...result.transfer, directBytes: BigInt(links.bytes) };
       if (result.preflight !== undefined) reasons = result.preflight;
       await endOrder(OrderStatus.ORDER_STATUS_DONE, undefined, result.journal);
-      if (result.drain !== undefined) drains.follow(result.drain.done);
+      if (result.drain !== undefined) drains.follow(result.drain);
+      if (kind === OrderKind.ORDER_KIND_CONTINUE) drains.fill();
       orderLog.info('order done', { tookMs: Math.round(performance.now() - started) });
     } catch (thrown) {
       const error = toPodferryError(thrown, `carry out ${OrderKind[kind]}`);
@@ -243,7 +256,10 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     welcome(welcome) {
       const last = home;
       // Whoever still reads from it would lose its pages.
-      if (last !== undefined) void Promise.allSettled([drains.settled(), underWay?.done]).then(() => last.close());
+      if (last !== undefined) {
+        const readers = Promise.allSettled([drains.settled(), collecting.settled(), underWay?.done]);
+        void readers.then(() => last.close());
+      }
       const { store: settings } = welcome;
       if (settings === undefined) return;
       const store = createS3Store(settings);
@@ -283,6 +299,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       while (!signal.aborted) {
         try {
           await look();
+          if (underWay === undefined) collecting.look();
         } catch (error) {
           log.warn('cannot look after the container; trying again', errorFields(error));
         }
@@ -294,6 +311,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       }
       await underWay?.done;
       await drains.settled();
+      await collecting.breakOff();
     },
   };
 }

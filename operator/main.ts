@@ -32,8 +32,9 @@ async function run(config: Config, log: Log): Promise<number> {
     (error) => log.warn('master key not read yet', errorFields(error)),
     stopping.signal,
   );
-  const { store, prefix } = config;
-  const operator = createOperator({ client, clock: systemClock, log, store, prefix, keys: createKeys(masterKey) });
+  const { store, prefix, retention } = config;
+  const keys = createKeys(masterKey);
+  const operator = createOperator({ client, clock: systemClock, log, store, prefix, retention, keys });
 
   const health = createHealthServer(() => operator.problems());
   health.listen(config.healthPort);

@@ -1,5 +1,5 @@
 import { annotations } from '../proto/names.ts';
-import type { Store } from '../proto/gen/agent/v1/agent.ts';
+import type { Retention, Store } from '../proto/gen/agent/v1/agent.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import type { Clock } from './clock.ts';
 import { createAgents, type PodIdentity } from './hub/agents.ts';
@@ -25,6 +25,7 @@ export interface OperatorOptions {
   readonly log: Log;
   readonly store: Store;
   readonly prefix: string;
+  readonly retention: Retention;
   readonly keys: Keys;
 }
 
@@ -43,7 +44,8 @@ export interface Operator {
 const staleAfterMs = 180_000;
 
 /** The operator without its process: builds the parts and wires wake-ups to queues. */
-export function createOperator({ client, clock, log, store, prefix, keys }: OperatorOptions): Operator {
+export function createOperator(options: OperatorOptions): Operator {
+  const { client, clock, log, keys } = options;
   function informer<T extends KubeObject>(path: string): Informer<T> {
     return createInformer<T>({
       client,
@@ -64,7 +66,7 @@ export function createOperator({ client, clock, log, store, prefix, keys }: Oper
   const hub = createHub({
     authenticate: createAuthenticate(client, pods, clock),
     agents,
-    welcomeFor: (podUid) => welcomeFor(podUid, { pods, replicaSets, store, prefix, keys }),
+    welcomeFor: (podUid) => welcomeFor(podUid, { ...options, pods, replicaSets }),
     isLeading: () => work !== undefined,
     log,
   });

@@ -5,7 +5,7 @@ import { criuErrors } from '../criu/child.ts';
 import type { Criu } from '../criu/command.ts';
 import { restoreArgs, restoreLogName, type LazyDaemon } from '../criu/restore.ts';
 import type { FaultGuard } from '../launch/fault-guard.ts';
-import { exists, readProcess } from '../launch/proc-stat.ts';
+import { exists, readProcess, threadStates } from '../launch/proc-stat.ts';
 import { killTree } from '../launch/process-tree.ts';
 import type { LazyServer } from '../pages/lazy-server.ts';
 import type { Manifest } from '../store/manifest.ts';
@@ -18,6 +18,11 @@ import { endedWithin, killPids } from './tree.ts';
 const cleanUpMs = 10_000;
 const killAgainMs = 50;
 const daemonGraceMs = 1_000;
+
+/** SIGSTOP takes effect in well under a millisecond, unless the machine is overloaded. */
+const stopMs = 5_000;
+const lookEveryMs = 1;
+const stoppedStates = 'TtZX';
 
 /** One run of `criu restore` for the launcher, which puts it into the application's cgroup under its supervisor. */
 export interface RestoreRun {
@@ -66,8 +71,13 @@ export interface RestoreTreeOptions {
 export interface Restored {
   /** Resolves when every page is in. Rejects with the first failure when nothing of the tree is alive. */
   readonly pages: Promise<void>;
-  /** Why the tree was not left waiting for pages although it was asked for. */
-  readonly unguarded: PodferryError | undefined;
+  /**
+   * Makes the tree fit to be continued with pages missing: sets up the guard or, when that cannot be, puts every page in first. To be called once.
+   * Resolves to why it had to; rejects when the tree is lost, as `pages` does.
+   */
+  readonly prepare: () => Promise<PodferryError | undefined>;
+  /** Begins to put in what nobody waits for. Before it only touched pages are answered. */
+  readonly fill: () => void;
 }
 
 /**
@@ -75,7 +85,7 @@ export interface Restored {
  * @throws PodferryError the attempt's failure, when everything it made is gone
  */
 export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt): Promise<Restored> {
-  const { daemon, server, watch, lazy, manifest } = options;
+  const { daemon, server, watch, lazy } = options;
   const restored = runCriu(options, attempt);
   // When CRIU's restore fails so does its daemon, whose words only say that. Alone, the daemon's failure must not go unnoticed.
   let graceMs = daemonGraceMs;
@@ -86,22 +96,14 @@ export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt)
   try {
     await attempt.race(restored);
     watch.lap('criu restore');
-    let unguarded: PodferryError | undefined;
-    if (lazy !== undefined) {
-      const guard = await lazy.guard(manifest.rootPid, daemon.pid).catch((error: unknown) => {
-        unguarded = toPodferryError(error, 'guard the restored memory');
-      });
-      watch.lap('guard');
-      graceMs = 0;
-      // Not before: it would take CPU from CRIU while everybody waits for the restore.
-      server.readAhead();
-      if (guard !== undefined) return { pages: drain(options, lazy, guard, attempt), unguarded };
-    }
-    server.readAhead();
+    await allStopped(options.pids, attempt);
+    graceMs = 0;
+    if (lazy !== undefined) return lazyTree(options, lazy, attempt);
+    server.fill();
     await attempt.race(daemon.done);
     watch.lap('pages');
     daemon.pages.destroy();
-    return { pages: Promise.resolve(), unguarded };
+    return { pages: Promise.resolve(), prepare: async () => undefined, fill: () => undefined };
   } catch (error) {
     const failure = attempt.failure(error);
     server.stop();
@@ -110,8 +112,45 @@ export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt)
   }
 }
 
+/** CRIU ends as soon as it has sent the stops: a process may still be on its way to its own. */
+async function allStopped(pids: readonly number[], attempt: Attempt): Promise<void> {
+  const endsAt = performance.now() + stopMs;
+  for (;;) {
+    const running = pids.find((pid) => !threadStates(pid).every((state) => stoppedStates.includes(state)));
+    if (running === undefined) return;
+    if (performance.now() > endsAt) {
+      const message = `the restored process ${running} did not stop within ${stopMs} ms`;
+      throw new PodferryError('CRIU_RESTORE_FAILED', message, { pid: running });
+    }
+    await attempt.race(delay(lookEveryMs));
+  }
+}
+
+function lazyTree(options: RestoreTreeOptions, lazy: LazyCare, attempt: Attempt): Restored {
+  const { server, daemon, manifest } = options;
+  let guarding: Promise<FaultGuard | undefined> = Promise.resolve(undefined);
+  const prepare = async (): Promise<PodferryError | undefined> => {
+    let unguarded: PodferryError | undefined;
+    guarding = lazy.guard(manifest.rootPid, daemon.pid).catch((error: unknown) => {
+      unguarded = toPodferryError(error, 'guard the restored memory');
+      return undefined;
+    });
+    await attempt.race(guarding);
+    if (unguarded === undefined) return undefined;
+    server.fill();
+    await attempt.race(daemon.done);
+    return unguarded;
+  };
+  return { pages: drain(options, lazy, () => guarding, attempt), prepare, fill: () => server.fill() };
+}
+
 /** The rest of a lazy restore: until all pages are in, the tree, CRIU's daemon and the page server live or die together. */
-async function drain(options: RestoreTreeOptions, lazy: LazyCare, guard: FaultGuard, attempt: Attempt): Promise<void> {
+async function drain(
+  options: RestoreTreeOptions,
+  lazy: LazyCare,
+  guard: () => Promise<FaultGuard | undefined>,
+  attempt: Attempt,
+): Promise<void> {
   const { daemon, server, manifest } = options;
   const made = options.pids.flatMap((pid) => readProcess(pid) ?? []);
   try {
@@ -129,11 +168,11 @@ async function drain(options: RestoreTreeOptions, lazy: LazyCare, guard: FaultGu
       cleanUpMs,
     );
     await daemon.kill();
-    await guard.release();
+    await (await guard())?.release();
     throw failure;
   }
   // First: until then a page that never had content waits as well.
-  await guard.release();
+  await (await guard())?.release();
   daemon.pages.destroy();
 }
 

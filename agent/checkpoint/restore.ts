@@ -10,20 +10,17 @@ import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
 import { packBytes, type CheckpointRef, type Manifest } from '../store/manifest.ts';
 import { PackReader } from '../store/pack-reader.ts';
-import { FrameThreads, type Frames } from '../store/frame-threads.ts';
 import { readManifest } from '../store/read-manifest.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
 import { Attempt } from './attempt.ts';
 import { writeImages, writePagemaps } from './images-on-disk.ts';
+import { makeKit, type RestoreKit } from './restore-kit.ts';
 import { restoreTree, type LazyCare, type RunRestore } from './restore-tree.ts';
 import { Stopwatch, type Timing } from './stopwatch.ts';
 import { assertPidsFree } from './tree.ts';
 
-/** Bounds the agent's memory: this many packs are read ahead or being served at a time. */
-const packsInMemory = 16;
-
-/** Of these, for metadata and the pages that CRIU reads from files. */
+/** For metadata and the pages that CRIU reads from files. */
 const metadataPacksInMemory = 4;
 
 /** A drain may take this long and a second for each MiB: far more than any network that could be used, but an end. */
@@ -53,6 +50,8 @@ export interface RestoreOptions {
   /** How many packs are read at a time ahead of CRIU; 0: none. */
   readonly prefetchWorkers?: number;
   readonly faultPromotion?: boolean;
+  /** Made ready ahead; it is this restore's then. */
+  readonly kit?: RestoreKit;
   /** From now, until the tree is restored. */
   readonly deadlineMs: number;
   /** Ends the restore; not the drain after it. */
@@ -83,8 +82,13 @@ export interface RestoredTree {
   readonly timeline: readonly Timing[];
   /** Resolves when every page is in; rejects with a PodferryError when pages are missing and nothing of the tree is alive. */
   readonly drained: Promise<Drained>;
-  /** Why every page was put in first although `lazy` was given. */
-  readonly unguarded: PodferryError | undefined;
+  /**
+   * Before a lazily restored tree is continued: sets up its guard or, when that cannot be, puts every page in. To be called once.
+   * Resolves to why it had to; rejects when the tree is lost, as `drained` does.
+   */
+  readonly prepare: () => Promise<PodferryError | undefined>;
+  /** Begins to put in the pages that nobody waits for: not before, so that nothing competes with what a move still has to do. */
+  readonly fill: () => void;
 }
 
 /**
@@ -94,10 +98,10 @@ export interface RestoredTree {
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoredTree> {
   const attempt = new Attempt(`restore of checkpoint ${options.ref.id}`, options.deadlineMs, options.signal);
-  const frames = new FrameThreads();
+  const kit = options.kit ?? makeKit();
   const tidy = async (): Promise<void> => {
     attempt.end();
-    await frames.close();
+    await kit.frames.close();
     await rm(options.workDir, { recursive: true, force: true });
   };
   let tree: RestoredTree;
@@ -105,7 +109,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
     attempt.signal.throwIfAborted();
     await rm(options.workDir, { recursive: true, force: true });
     await mkdir(options.workDir, { recursive: true, mode: 0o700 });
-    tree = await restore(options, attempt, frames);
+    tree = await restore(options, attempt, kit);
   } catch (error) {
     const failure = attempt.failure(error);
     await tidy();
@@ -120,16 +124,15 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   return { ...tree, drained };
 }
 
-async function restore(options: RestoreOptions, attempt: Attempt, frames: Frames): Promise<RestoredTree> {
+async function restore(options: RestoreOptions, attempt: Attempt, kit: RestoreKit): Promise<RestoredTree> {
   const { workDir, store } = options;
   const { signal } = attempt;
   const watch = new Stopwatch();
   const manifest = await readManifest(store, options.ref, options.sealing, signal);
   watch.lap('manifest');
 
-  const pool = new BufferPool(packsInMemory, packBytes);
   const reading = { store, packs: manifest.packs, sealing: options.sealing, signal };
-  const reader = new PackReader({ ...reading, pool, frames });
+  const reader = new PackReader({ ...reading, ...kit });
   // Little, and needed at once: opened here while the threads are still starting.
   const metadata = new PackReader({ ...reading, pool: new BufferPool(metadataPacksInMemory, packBytes) });
   await writeImages(manifest, metadata, workDir);
@@ -185,7 +188,8 @@ async function restore(options: RestoreOptions, attempt: Attempt, frames: Frames
     tookMs: watch.tookMs,
     timeline: watch.timeline,
     drained,
-    unguarded: restored.unguarded,
+    prepare: restored.prepare,
+    fill: restored.fill,
   };
 }
 

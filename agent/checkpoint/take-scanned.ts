@@ -2,10 +2,12 @@ import { PodferryError } from '../../proto/errors.ts';
 import { startLazyDump, type LazyDump } from '../criu/dump.ts';
 import { pageFlags } from '../criu/page-xfer.ts';
 import type { PageRange } from '../memory/address-space.ts';
+import { everything, frozenChanges, readChanges, type Changes } from '../memory/changes.ts';
+import { confirmChunks } from '../memory/confirm.ts';
 import { untilHeld } from '../memory/held.ts';
 import { findRuns } from '../memory/lazy-runs.ts';
 import { piecesOf, splitByChunk, type Piece } from '../memory/pass.ts';
-import { readAddressSpace, type KnownProcess } from '../memory/session.ts';
+import { readAddressSpace, type KnownProcess, type MemorySession } from '../memory/session.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import type { PageImage, PageRun } from '../store/manifest.ts';
 import type { Attempt } from './attempt.ts';
@@ -17,9 +19,10 @@ import type { FrozenTree, TakeContext } from './take-options.ts';
 const packLimitBytes = 2 * 1024 * 1024;
 
 interface FinalPass {
+  readonly session: MemorySession;
   readonly pass: number;
   readonly processes: readonly KnownProcess[];
-  scan(pieces: ReadonlyMap<number, readonly Piece[]>, isWhole: boolean): Promise<void>;
+  read(changes: readonly Changes[]): Promise<void>;
 }
 
 /**
@@ -41,7 +44,7 @@ export async function takeScanned(context: TakeContext, attempt: Attempt): Promi
     const final = startFinalPass(context, attempt.signal);
     // The tree stays stopped when CRIU is gone, so its last steps, too, go beside the scan.
     const [late, written] = await attempt.race(
-      Promise.all([scanButCode(final), dump.ready.then(() => storeWritten(context, dump))]),
+      Promise.all([readButCode(final), dump.ready.then(() => storeWritten(context, dump))]),
     );
     watch.lap('scan, CRIU, images');
     await attempt.race(dump.done);
@@ -49,7 +52,7 @@ export async function takeScanned(context: TakeContext, attempt: Attempt): Promi
       throw new PodferryError('CRIU_DUMP_FAILED', 'CRIU wrote to its images after it had said that they were complete');
     }
     watch.lap('CRIU exit');
-    await attempt.race(final.scan(late, true));
+    await attempt.race(late().then((changes) => final.read(changes)));
     const pages = await attempt.race(lazyPages(context, written.local, final));
     watch.lap('code, index');
     return {
@@ -84,30 +87,44 @@ function startFinalPass({ session, stored }: TakeContext, signal: AbortSignal): 
   const pass = session.nextPass();
   const newSource = () => stored.newSource(packLimitBytes);
   return {
+    session,
     pass,
     processes,
-    async scan(pieces, isWhole) {
-      const targets = processes.map((process) => ({ ...process, pieces: pieces.get(process.pid) ?? [] }));
-      await session.scanner.pass({ targets, pass, isWhole, newSource, signal });
+    async read(changes) {
+      await readChanges(session, changes, { pass, newSource, signal });
     },
   };
 }
 
 /**
- * Scans all memory but what holds code: there CRIU, while it works, puts some of its own for moments.
- * @returns the pieces left out
+ * Reads what has changed in all memory but what holds code: there CRIU, while it works, puts some of its own for moments.
+ * @returns what to read of that, to be asked for when CRIU has gone
  */
-async function scanButCode(final: FinalPass): Promise<Map<number, readonly Piece[]>> {
-  const early = new Map<number, readonly Piece[]>();
-  const late = new Map<number, readonly Piece[]>();
-  for (const { pid } of final.processes) {
-    const space = readAddressSpace(pid) ?? { lazy: [], code: [] };
-    const { inside, outside } = splitByChunk(piecesOf(space.lazy), space.code);
-    early.set(pid, outside);
-    late.set(pid, inside);
+async function readButCode(final: FinalPass): Promise<() => Promise<Changes[]>> {
+  const halves = await Promise.all(final.processes.map((process) => changesOf(final, process)));
+  await final.read(halves.map(({ early }) => early));
+  return () => Promise.all(halves.map(({ late }) => late()));
+}
+
+interface Halves {
+  readonly early: Changes;
+  readonly late: () => Promise<Changes>;
+}
+
+async function changesOf({ session, pass }: FinalPass, process: KnownProcess): Promise<Halves> {
+  const space = readAddressSpace(process.pid);
+  const [lazy, code] = [space?.lazy ?? [], space?.code ?? []];
+  const holdCode = new Set(code);
+  const data = lazy.filter((range) => !holdCode.has(range));
+  const early = await frozenChanges(session, process, data);
+  if (early === undefined) {
+    const { inside, outside } = splitByChunk(piecesOf(lazy), code);
+    return { early: everything(process, outside), late: () => Promise.resolve(everything(process, inside)) };
   }
-  await final.scan(early, true);
-  return late;
+  confirmChunks(session.table, process.chunks, lazy, pass);
+  const late = async (): Promise<Changes> =>
+    (await frozenChanges(session, process, code)) ?? { ...early, unknown: piecesOf(code), written: [] };
+  return { early, late };
 }
 
 /** Lets CRIU go and stores what it has written: pages first, since they must begin at a page's start, then its metadata. */
@@ -134,7 +151,12 @@ async function lazyPages(context: TakeContext, local: readonly LocalPages[], fin
   };
   const images = build();
   if (missing.size === 0) return images;
-  await final.scan(missing, false);
+  await final.read(
+    final.processes.map((process) => ({
+      ...everything(process, missing.get(process.pid) ?? []),
+      isWhole: false,
+    })),
+  );
   const again = build();
   for (const [pid, pieces] of missing) {
     const page = (pieces[0]?.chunk ?? 0).toString(16);

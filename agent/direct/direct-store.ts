@@ -38,6 +38,7 @@ export function storeOver(store: Store, ends: Ends): Store {
       if (body?.byteLength !== bytes) return store.read(key, target, bytes, signal);
       target.set(body);
     },
+    held: (key) => ends.received()?.held(key),
     async get(key, maxBytes, signal) {
       const body = await arrived(key, signal);
       return body === undefined || body.byteLength > maxBytes ? store.get(key, maxBytes, signal) : body;

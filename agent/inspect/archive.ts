@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
 import { maxManifestBytes, sealedBytes, sha256Hex } from '../store/manifest.ts';
 import type { Store } from '../store/store.ts';
+import type { KeyFor } from './keys.ts';
 import { openCheckpoint } from './open.ts';
 import { TarReader, TarWriter } from './tar.ts';
 
@@ -22,11 +23,11 @@ type Index = z.infer<typeof index>;
 export async function exportCheckpoint(
   store: Store,
   manifestKey: string,
-  dataKey: Buffer,
+  keyFor: KeyFor,
   to: string,
   signal: AbortSignal,
 ): Promise<number> {
-  const { manifest, bytes } = await openCheckpoint(store, manifestKey, dataKey, signal);
+  const { manifest, bytes } = await openCheckpoint(store, manifestKey, keyFor, signal);
   const objects = [
     ...manifest.packs.map(({ key, sha256 }, i) => ({ name: `pack-${i}`, key, sha256 })),
     { name: 'manifest', key: manifestKey, sha256: sha256Hex(bytes) },

@@ -5,6 +5,7 @@ import { BufferPool } from '../store/buffer-pool.ts';
 import { packBytes, type Extent } from '../store/manifest.ts';
 import { PackReader } from '../store/pack-reader.ts';
 import type { Store } from '../store/store.ts';
+import type { KeyFor } from './keys.ts';
 import { openCheckpoint } from './open.ts';
 
 const packsInMemory = 4;
@@ -30,11 +31,11 @@ async function withFile(path: string, use: (file: FileHandle) => Promise<void>):
 export async function extractCheckpoint(
   store: Store,
   manifestKey: string,
-  dataKey: Buffer,
+  keyFor: KeyFor,
   to: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { manifest, sealing } = await openCheckpoint(store, manifestKey, dataKey, signal);
+  const { manifest, sealing } = await openCheckpoint(store, manifestKey, keyFor, signal);
   const pool = new BufferPool(packsInMemory, packBytes);
   const reader = new PackReader({ store, packs: manifest.packs, pool, sealing, signal });
   await mkdir(join(to, 'images'), { recursive: true, mode: 0o700 });

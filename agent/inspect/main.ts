@@ -1,11 +1,12 @@
+import { buffer } from 'node:stream/consumers';
 import { inspect } from './run.ts';
+import { surroundingsOf } from './surroundings.ts';
 
-const { env, argv } = process;
 const stop = new AbortController();
 process.once('SIGINT', () => stop.abort(new Error('interrupted')));
 process.exitCode = await inspect(
-  argv.slice(2),
-  { accessKeyId: env['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: env['AWS_SECRET_ACCESS_KEY'] ?? '' },
+  process.argv.slice(2),
+  surroundingsOf(process.env, async () => buffer(process.stdin)),
   (line) => process.stdout.write(`${line}\n`),
   stop.signal,
 );

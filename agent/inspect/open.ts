@@ -7,19 +7,21 @@ import { parseManifestAt } from '../store/read-manifest.ts';
 import { createS3Store } from '../store/s3.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
+import type { KeyFor } from './keys.ts';
 import type { Options } from './options.ts';
-
-export interface Credentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-}
+import type { Surroundings } from './surroundings.ts';
 
 /** @throws PodferryError CONFIG_INVALID */
 export function openStore(
   options: Options,
-  credentials: Credentials,
+  { credentials, operators }: Surroundings,
 ): { readonly store: Store; readonly close: () => void } {
   const { store: url, endpoint, region, pathStyle } = options;
+  if (url === undefined) {
+    if (operators === undefined) throw new PodferryError('CONFIG_INVALID', '--store is missing');
+    const store = createS3Store(operators.store);
+    return { store, close: () => store.close() };
+  }
   if (url.protocol === 'file:') return { store: createFileStore(fileURLToPath(url)), close: () => undefined };
   if (url.protocol === 's3:') {
     const store = createS3Store({ endpoint, region, bucket: url.host, forcePathStyle: pathStyle, ...credentials });
@@ -36,18 +38,18 @@ export interface OpenedManifest {
 }
 
 /**
- * Reads a manifest with the key alone: whose it is, it says itself.
- * @throws PodferryError as parseManifest, and of the store
+ * Reads a manifest of whatever instance: whose it is, it says itself, and only that one's key opens it.
+ * @throws PodferryError as parseManifest, and of the store and the key
  */
 export async function openCheckpoint(
   store: Store,
   key: string,
-  dataKey: Buffer,
+  keyFor: KeyFor,
   signal: AbortSignal,
 ): Promise<OpenedManifest> {
   const bytes = Buffer.from(await store.get(key, maxManifestBytes, signal));
   const { header } = readHeader(bytes, key);
-  const sealing = { instance: header.instance, id: header.keyId, key: dataKey };
+  const sealing = { instance: header.instance, id: header.keyId, key: keyFor(header.instance) };
   return { manifest: parseManifestAt(key, bytes, sealing), sealing, bytes };
 }
 

@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util';
 import { PodferryError } from '../../proto/errors.ts';
-import { keyBytes } from '../store/sealing.ts';
 
 export const usage = `podferry-inspect: looks into checkpoints
 
@@ -10,11 +9,14 @@ export const usage = `podferry-inspect: looks into checkpoints
   export  MANIFEST  writes its objects, sealed as they are, into the one file --to
   import  FILE      puts the objects of such a file back, the manifest last
 
-  --store URL       file:///folder or s3://bucket
-  --prefix KEYS     what keys begin with
-  --key-file FILE   the instance's data key: 32 bytes, or 64 hex digits
+  --store URL               file:///folder or s3://bucket; by default, in the operator's container, the operator's
+  --prefix KEYS             what keys begin with; by default the operator's, or nothing
+  --master-key-file FILE    the key in the Secret podferry-master-key, of which the key of each instance follows
+  --data-key-file FILE      or the data key of one instance
   --to PATH
-  --endpoint URL, --region NAME, --path-style   of S3; its keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
+  --endpoint URL, --region NAME, --path-style   of an s3: store, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
+
+A key file holds 32 bytes, or these as hex digits or base64; - is standard input.
 
 MANIFEST is an object key, as list shows it. Exit code: 0 well, 1 something is wrong, 2 wrong usage.
 `;
@@ -25,9 +27,12 @@ export interface Options {
   readonly command: (typeof names)[number];
   /** A manifest's key, or import's file. */
   readonly subject: string | undefined;
-  readonly store: URL;
-  readonly prefix: string;
-  readonly keyFile: string | undefined;
+  /** Undefined: the operator's. */
+  readonly store: URL | undefined;
+  /** Undefined: the operator's, or none. */
+  readonly prefix: string | undefined;
+  readonly dataKeyFile: string | undefined;
+  readonly masterKeyFile: string | undefined;
   readonly to: string | undefined;
   readonly endpoint: string;
   readonly region: string;
@@ -44,8 +49,9 @@ function parse(args: readonly string[]) {
       allowPositionals: true,
       options: {
         store: { type: 'string' },
-        prefix: { type: 'string', default: '' },
-        'key-file': { type: 'string' },
+        prefix: { type: 'string' },
+        'data-key-file': { type: 'string' },
+        'master-key-file': { type: 'string' },
         to: { type: 'string' },
         endpoint: { type: 'string', default: '' },
         region: { type: 'string', default: 'us-east-1' },
@@ -64,33 +70,27 @@ export function parseOptions(args: readonly string[]): Options {
   const command = names.find((known) => known === name);
   if (command === undefined) throw wrong(name === undefined ? 'a command is missing' : `there is no command ${name}`);
   if (rest.length > 0) throw wrong(`${command} has no use for ${rest.join(' ')}`);
-  if (values.store === undefined) throw wrong('--store is missing');
-  if (!URL.canParse(values.store)) throw wrong(`--store ${values.store} is no URL`);
+  if (values.store !== undefined && !URL.canParse(values.store)) throw wrong(`--store ${values.store} is no URL`);
   const needs = {
     subject: command !== 'list' && command !== 'verify',
     key: command === 'verify' || command === 'extract' || command === 'export',
     to: command === 'extract' || command === 'export',
   };
   if (needs.subject && subject === undefined) throw wrong(`${command} of what?`);
-  if (needs.key && values['key-file'] === undefined) throw wrong(`${command} needs --key-file`);
+  const { 'data-key-file': dataKeyFile, 'master-key-file': masterKeyFile } = values;
+  if (dataKeyFile !== undefined && masterKeyFile !== undefined) throw wrong('one of the two key files is enough');
+  if (needs.key && (dataKeyFile ?? masterKeyFile) === undefined) throw wrong(`${command} needs --master-key-file`);
   if (needs.to && values.to === undefined) throw wrong(`${command} needs --to`);
   return {
     command,
     subject,
-    store: new URL(values.store),
+    store: values.store === undefined ? undefined : new URL(values.store),
     prefix: values.prefix,
-    keyFile: values['key-file'],
+    dataKeyFile,
+    masterKeyFile,
     to: values.to,
     endpoint: values.endpoint,
     region: values.region,
     pathStyle: values['path-style'],
   };
-}
-
-/** The key in a key file. @throws PodferryError CONFIG_INVALID */
-export function parseKey(content: Buffer): Buffer {
-  if (content.byteLength === keyBytes) return content;
-  const text = content.toString('latin1').trim();
-  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
-  throw wrong(`a key file holds ${keyBytes} bytes or ${keyBytes * 2} hex digits, not ${content.byteLength} bytes`);
 }

@@ -1,17 +1,18 @@
-import { readFile } from 'node:fs/promises';
 import { PodferryError, assertNever, errorKinds } from '../../proto/errors.ts';
 import { readHeader } from '../store/manifest-envelope.ts';
 import { maxManifestBytes } from '../store/manifest.ts';
 import type { Store } from '../store/store.ts';
 import { exportCheckpoint, importCheckpoint } from './archive.ts';
 import { extractCheckpoint } from './extract.ts';
-import { manifestKeys, openStore, type Credentials } from './open.ts';
-import { parseKey, parseOptions, usage, type Options } from './options.ts';
+import { readKeys, type KeyFor } from './keys.ts';
+import { manifestKeys, openStore } from './open.ts';
+import { parseOptions, usage, type Options } from './options.ts';
+import type { Surroundings } from './surroundings.ts';
 import { verifyCheckpoint } from './verify.ts';
 
 type Say = (line: string) => void;
 
-async function list(store: Store, { prefix }: Options, say: Say, signal: AbortSignal): Promise<boolean> {
+async function list(store: Store, prefix: string, say: Say, signal: AbortSignal): Promise<boolean> {
   let well = true;
   for (const key of await manifestKeys(store, prefix, signal)) {
     try {
@@ -28,16 +29,15 @@ async function list(store: Store, { prefix }: Options, say: Say, signal: AbortSi
 
 async function verify(
   store: Store,
-  options: Options,
-  dataKey: Buffer,
+  { subject, prefix }: { readonly subject: string | undefined; readonly prefix: string },
+  keyFor: KeyFor,
   say: Say,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { subject, prefix } = options;
   const keys = subject === undefined ? await manifestKeys(store, prefix, signal) : [subject];
   let well = true;
   for (const key of keys) {
-    const findings = await verifyCheckpoint(store, key, dataKey, signal);
+    const findings = await verifyCheckpoint(store, key, keyFor, signal);
     well &&= findings.length === 0;
     say(`${key}  ${findings.length === 0 ? 'ok' : 'CORRUPT'}`);
     for (const { key: object, code, message } of findings) say(`  ${object}  ${code}: ${message}`);
@@ -45,19 +45,26 @@ async function verify(
   return well;
 }
 
-async function perform(store: Store, options: Options, say: Say, signal: AbortSignal): Promise<boolean> {
-  const { command, subject = '', keyFile, to = '' } = options;
-  const dataKey = keyFile === undefined ? Buffer.alloc(0) : parseKey(await readFile(keyFile));
+async function perform(
+  store: Store,
+  options: Options,
+  surroundings: Surroundings,
+  say: Say,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { command, subject = '', to = '' } = options;
+  const prefix = options.prefix ?? (options.store === undefined ? surroundings.operators?.prefix : undefined) ?? '';
+  const keyFor = await readKeys(options, surroundings);
   switch (command) {
     case 'list':
-      return list(store, options, say, signal);
+      return list(store, prefix, say, signal);
     case 'verify':
-      return verify(store, options, dataKey, say, signal);
+      return verify(store, { subject: options.subject, prefix }, keyFor, say, signal);
     case 'extract':
-      await extractCheckpoint(store, subject, dataKey, to, signal);
+      await extractCheckpoint(store, subject, keyFor, to, signal);
       return true;
     case 'export':
-      say(`${await exportCheckpoint(store, subject, dataKey, to, signal)} objects written to ${to}`);
+      say(`${await exportCheckpoint(store, subject, keyFor, to, signal)} objects written to ${to}`);
       return true;
     case 'import':
       say(`${await importCheckpoint(store, subject, signal)} objects of ${subject} put back`);
@@ -74,7 +81,7 @@ async function perform(store: Store, options: Options, say: Say, signal: AbortSi
  */
 export async function inspect(
   args: readonly string[],
-  credentials: Credentials,
+  surroundings: Surroundings,
   say: Say,
   signal: AbortSignal,
 ): Promise<0 | 1 | 2> {
@@ -87,9 +94,9 @@ export async function inspect(
     return 2;
   }
   try {
-    const { store, close } = openStore(options, credentials);
+    const { store, close } = openStore(options, surroundings);
     try {
-      return (await perform(store, options, say, signal)) ? 0 : 1;
+      return (await perform(store, options, surroundings, say, signal)) ? 0 : 1;
     } finally {
       close();
     }

@@ -3,6 +3,7 @@ import { framesOf, openFrame, packKey, packName, rawBytesOfFrame } from '../stor
 import { packBytes, sealedBytes, sha256Hex, type Pack } from '../store/manifest.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
+import type { KeyFor } from './keys.ts';
 import { openCheckpoint } from './open.ts';
 
 /** What is wrong with an object. */
@@ -45,12 +46,12 @@ async function verifyPack(store: Store, pack: Pack, sealing: Sealing, signal: Ab
 export async function verifyCheckpoint(
   store: Store,
   manifestKey: string,
-  dataKey: Buffer,
+  keyFor: KeyFor,
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   try {
-    const { manifest, sealing } = await openCheckpoint(store, manifestKey, dataKey, signal);
+    const { manifest, sealing } = await openCheckpoint(store, manifestKey, keyFor, signal);
     for (const pack of manifest.packs) {
       await verifyPack(store, pack, sealing, signal).catch((error: unknown) => findings.push(finding(pack.key, error)));
     }

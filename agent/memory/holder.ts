@@ -1,4 +1,5 @@
 import { readProcess } from '../launch/proc-stat.ts';
+import type { WriteTracking } from '../profiler/write-tracking.ts';
 import type { Sealing } from '../store/sealing.ts';
 import { MemorySession } from './session.ts';
 
@@ -22,8 +23,11 @@ interface Kept {
 export class MemoryHolder {
   #kept: Kept | undefined;
 
-  /** The session kept for this purpose, or a new one. Whoever has it keeps it again or closes it. */
-  async take(purpose: MemoryPurpose): Promise<MemorySession> {
+  /**
+   * The session kept for this purpose, or a new one. Whoever has it keeps it again or closes it.
+   * @param newTracking for a new one
+   */
+  async take(purpose: MemoryPurpose, newTracking?: () => WriteTracking): Promise<MemorySession> {
     const kept = this.#kept;
     this.#kept = undefined;
     if (kept !== undefined) {
@@ -31,7 +35,7 @@ export class MemoryHolder {
       if (kept.purpose === nameOf(purpose)) return kept.session;
       await kept.session.close();
     }
-    return new MemorySession(purpose.rootPid);
+    return new MemorySession(purpose.rootPid, newTracking?.());
   }
 
   /** Keeps a session in which everything is durable. */

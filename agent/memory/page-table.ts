@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { PageRange } from './address-space.ts';
 
 /** The unit of the table and of reading: 1 MiB of a process. */
 export const chunkPages = 256;
@@ -66,9 +67,29 @@ export class PageTable {
   release(slots: Iterable<number>): void {
     for (const slot of slots) {
       this.entries(slot).fill(0);
-      for (let page = 0; page < chunkPages; page += 1) this.#setAbsent(slot, page);
+      this.forget(slot, 0, chunkPages);
       this.#free.push(slot);
     }
+  }
+
+  /** Makes pages of a slot absent, `from` to before `to`. */
+  forget(slot: number, from: number, to: number): void {
+    const entries = this.entries(slot);
+    for (let page = from; page < to; page += 1) entries[page * wordsOfPage + wordOfPack] = absentPack;
+  }
+
+  /** The pages whose content is in one of these packs. */
+  pagesIn({ slots }: ProcessChunks, packs: ReadonlySet<number>): PageRange[] {
+    const ranges: PageRange[] = [];
+    for (const [chunk, slot] of slots) {
+      const entries = this.entries(slot);
+      for (let page = 0; page < chunkPages; page += 1) {
+        if (!packs.has(entries[page * wordsOfPage + wordOfPack] ?? absentPack)) continue;
+        const from = chunk * chunkPages + page;
+        ranges.push({ from, to: from + 1 });
+      }
+    }
+    return ranges;
   }
 
   /** The entries of a slot, wordsOfPage each. */
@@ -126,9 +147,5 @@ export class PageTable {
     this.#views.push(view);
     // The lowest number is taken first.
     for (let i = chunksOfSlab - 1; i >= 0; i -= 1) this.#free.push(first + i);
-  }
-
-  #setAbsent(slot: number, page: number): void {
-    this.entries(slot)[page * wordsOfPage + wordOfPack] = absentPack;
   }
 }

@@ -1,3 +1,9 @@
+/**
+ * What is known of the pieces of a request. `whole`: they are all there is in their chunks, so that the other pages are forgotten.
+ * `part`: some of them may not be there. `there`: all of them are.
+ */
+export type ScanExtent = 'whole' | 'part' | 'there';
+
 /** To a scanning thread, which answers each request with one reply. */
 export type ScanRequest =
   | {
@@ -7,8 +13,7 @@ export type ScanRequest =
       readonly pieces: readonly number[];
       /** Of each chunk, in the order of the pieces. */
       readonly slots: readonly number[];
-      /** Whether pages of these chunks that lie outside the pieces are forgotten. */
-      readonly isWhole: boolean;
+      readonly extent: ScanExtent;
       /** All blocks of the table. */
       readonly slabs: readonly SharedArrayBuffer[];
     }

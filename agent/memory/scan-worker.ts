@@ -49,7 +49,7 @@ function open(pid: number): ProcessMemory | undefined {
 }
 
 async function scan(request: Extract<ScanRequest, { kind: 'scan' }>): Promise<void> {
-  const { pieces, slots, slabs, isWhole } = request;
+  const { pieces, slots, slabs, extent } = request;
   const counts: ChunkCounts = { present: 0, zero: 0, changed: 0 };
   const isUsed: boolean[] = [];
   const process = open(request.pid);
@@ -57,11 +57,15 @@ async function scan(request: Extract<ScanRequest, { kind: 'scan' }>): Promise<vo
     for (let at = 0; at < pieces.length;) {
       const chunk = pieces[at] ?? 0;
       marks.fill(0);
-      for (; pieces[at] === chunk; at += 3) process?.mark(marks, chunk, pieces[at + 1] ?? 0, pieces[at + 2] ?? 0);
+      for (; pieces[at] === chunk; at += 3) {
+        const [from = 0, to = 0] = [pieces[at + 1], pieces[at + 2]];
+        if (extent === 'there') marks.fill(1, from, to);
+        else process?.mark(marks, chunk, from, to);
+      }
       const entries = entriesOf(slabs, slots[isUsed.length] ?? -1);
       const isAny = marks.includes(1);
       isUsed.push(isAny);
-      if (isWhole) forget(entries, marks);
+      if (extent === 'whole') forget(entries, marks);
       if (isAny && process !== undefined) {
         await scanChunk(process, chunk, marks, entries, hasher, rewrite, changed, counts);
       }

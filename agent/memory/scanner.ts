@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { PodferryError } from '../../proto/errors.ts';
 import { batchesOf, type Piece } from './pass.ts';
 import type { PageTable, ProcessChunks } from './page-table.ts';
-import type { ScanCounts, ScanReply } from './scan-messages.ts';
+import type { ScanCounts, ScanExtent, ScanReply } from './scan-messages.ts';
 import { ScanThread } from './scan-thread.ts';
 
 const maxThreads = 4;
@@ -23,14 +23,13 @@ export interface ScanTarget {
   readonly pid: number;
   readonly chunks: ProcessChunks;
   readonly pieces: readonly Piece[];
+  readonly extent: ScanExtent;
 }
 
 export interface PassOptions {
   readonly targets: readonly ScanTarget[];
   /** Its number: later ones are higher. */
   readonly pass: number;
-  /** Whether these pieces are all there is in the chunks they touch. */
-  readonly isWhole: boolean;
   readonly newSource: () => PackSource;
   readonly signal: AbortSignal;
 }
@@ -64,7 +63,7 @@ export class Scanner {
   }
 
   /**
-   * One pass over the targets: when it resolves the table says of each page in them what it is, and changed pages were handed over.
+   * One pass over the targets, in which no chunk of a process may be twice: when it resolves the table says of each page in them what it is, and changed pages were handed over.
    * @throws the signal's reason, the source's error, PodferryError INTERNAL; the threads cannot be used any more then
    */
   async pass(options: PassOptions): Promise<ScanCounts> {
@@ -93,7 +92,7 @@ export class Scanner {
   }
 
   async #scan(thread: ScanThread, job: Job, options: PassOptions, source: PackSource): Promise<ScanCounts> {
-    const { chunks, pid } = job.target;
+    const { chunks, pid, extent } = job.target;
     const numbers = [...new Set(job.batch.map(({ chunk }) => chunk))];
     const spare = this.#table.take(numbers.filter((chunk) => !chunks.slots.has(chunk)).length);
     const slots = numbers.map((chunk) => chunks.slots.get(chunk) ?? spare.pop() ?? -1);
@@ -102,7 +101,7 @@ export class Scanner {
       pid,
       pieces: job.batch.flatMap(({ chunk, from, to }) => [chunk, from, to]),
       slots,
-      isWhole: options.isWhole,
+      extent,
       slabs: this.#table.slabs,
     });
     while (reply.kind === 'full') {
@@ -117,7 +116,7 @@ export class Scanner {
       if (reply.isUsed[i] === true) {
         chunks.slots.set(chunk, slot);
         chunks.passes.set(chunk, options.pass);
-      } else if (options.isWhole || !chunks.slots.has(chunk)) {
+      } else if (extent === 'whole' || !chunks.slots.has(chunk)) {
         chunks.slots.delete(chunk);
         chunks.passes.delete(chunk);
         this.#table.giveBack([slot]);

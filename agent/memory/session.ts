@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { PodferryError } from '../../proto/errors.ts';
 import { hasVanished, type Process } from '../launch/proc-stat.ts';
 import { applicationTree } from '../launch/process-tree.ts';
+import type { WriteTracking } from '../profiler/write-tracking.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
 import { FrameThreads } from '../store/frame-threads.ts';
 import { packBytes, type Pack } from '../store/manifest.ts';
@@ -51,17 +52,23 @@ export class MemorySession {
   #passes = 0;
   #presentBytes: number | undefined;
 
-  /** @param rootPid of the application's tree */
-  constructor(readonly rootPid: number) {}
+  /**
+   * @param rootPid of the application's tree
+   * @param tracking without it every pass goes through everything
+   */
+  constructor(
+    readonly rootPid: number,
+    readonly tracking?: WriteTracking,
+  ) {}
 
   /** Starts the threads and touches the buffers, so that nothing of it falls into a freeze. */
   async ready(): Promise<void> {
     this.pool.warm();
-    await this.scanner.ready();
+    await Promise.all([this.scanner.ready(), this.tracking?.ready()]);
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.scanner.close(), this.#frames.close()]);
+    await Promise.all([this.scanner.close(), this.#frames.close(), this.tracking?.close()]);
   }
 
   get processes(): Iterable<KnownProcess> {

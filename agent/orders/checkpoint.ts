@@ -12,6 +12,7 @@ import { baselineFile } from './baseline.ts';
 import type { OrderContext, OrderResult } from './context.ts';
 import { criuInApp } from './criu-commands.ts';
 import { roundLimits } from './precopy.ts';
+import { newTracking } from './tracking.ts';
 import { transferOf } from './transfer.ts';
 
 /** A listing or an archive that takes longer than this inside the freeze is a fault. */
@@ -40,7 +41,7 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
   const running = (tree: ApplicationTree) => tree.processes.filter(({ pid }) => !wasStopped.has(pid));
   const { keyPrefix } = home.welcome;
   const sealing = sealingOf(home.welcome);
-  const memory = await context.memory.take({ rootPid, keyPrefix, sealing });
+  const memory = await context.memory.take({ rootPid, keyPrefix, sealing }, newTracking(order.options, context.log));
   try {
     const taken = await takeCheckpoint({
       criu: criuInApp(placeholder.pid, agentRoot, config.criuPreload),
@@ -75,6 +76,9 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
     throw error;
   } finally {
     // Kept any longer it could name packs that retention has removed with this checkpoint.
-    await memory.close();
+    // Not waited for: the kernel takes long to end the tracking of much memory, and nobody depends on that.
+    void memory
+      .close()
+      .catch((error: unknown) => context.log.warn('a memory session did not close', errorFields(error)));
   }
 }

@@ -1,4 +1,5 @@
 import type { DirectLinks } from '../direct/links.ts';
+import type { KitHolder } from '../checkpoint/restore-kit.ts';
 import type { Log } from '../../proto/logging.ts';
 import type { Order, Transfer, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Config } from '../config.ts';
@@ -22,6 +23,8 @@ export interface OrderContext {
   readonly links: DirectLinks;
   /** What PRECOPY leaves to CHECKPOINT. */
   readonly memory: MemoryHolder;
+  /** What WARM leaves to RESTORE. */
+  readonly kits: KitHolder;
   /** Aborted by RESUME and at the order's deadline. */
   readonly signal: AbortSignal;
   readonly deadlineMs: number;
@@ -34,6 +37,10 @@ export interface Drain {
    * be restored again.
    */
   readonly done: Promise<Transfer>;
+  /** To be called once, when the order's end is reported. Until it resolves nothing may be continued; rejects as `done` does. */
+  readonly prepare: () => Promise<void>;
+  /** Begins with the pages that nobody waits for; once the tree runs, or if nobody continues it. */
+  readonly fill: () => void;
 }
 
 /** What an order changed: the agent writes it to its journal and reports it. */

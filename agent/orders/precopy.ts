@@ -8,6 +8,7 @@ import { preCopy } from '../memory/pre-copy.ts';
 import type { RoundLimits } from '../memory/rounds.ts';
 import { sealingOf } from '../store/sealing.ts';
 import type { RunOrder } from './context.ts';
+import { newTracking } from './tracking.ts';
 import { transferOf } from './transfer.ts';
 
 const defaultFreezeMs = 300;
@@ -37,7 +38,7 @@ export const precopy: RunOrder = async (order, context) => {
 
   const watch = new Stopwatch();
   const attempt = new Attempt(`copying the memory of pid ${rootPid}`, context.deadlineMs, context.signal);
-  const session = await context.memory.take(purpose);
+  const session = await context.memory.take(purpose, newTracking(order.options, log));
   try {
     const pids = session.lookAtTree().map(({ pid }) => pid);
     if (dumpMode(readMemoryUse(pids, session.presentBytes)) === 'receive') {

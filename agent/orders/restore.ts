@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { PodferryError } from '../../proto/errors.ts';
 import { errorFields } from '../../proto/logging.ts';
 import { firstAppPid } from '../../proto/names.ts';
@@ -78,11 +79,10 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
     ...(isFull ? {} : { lazy }),
     ...(off.has('asyncPrefetch') ? { prefetchWorkers: 0 } : {}),
     faultPromotion: !off.has('faultPromotion'),
+    kit: context.kits.take(),
     deadlineMs: context.deadlineMs,
     signal: context.signal,
   });
-  if (tree.unguarded !== undefined)
-    context.log.warn('restored in full: an incomplete process cannot be guarded', errorFields(tree.unguarded));
   // New children must get pids above the restored ones, or the next generation finds them taken by low, recycled numbers.
   await raisePidCounter(Math.max(firstAppPid, ...tree.pids));
   const wasStopped = new Set(tree.stoppedBefore);
@@ -99,10 +99,16 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
   const done = tree.drained.then((drained) =>
     transferOf({ ...moved, storedBytes: drained.storedBytes, lazy: lazyOf(drained) }),
   );
+  const prepare = async (): Promise<void> => {
+    await setImmediate(); // the report of the order's end is on its way first: starting a process takes a while
+    const unguarded = await tree.prepare();
+    if (unguarded === undefined) return;
+    context.log.warn('restored in full: an incomplete process cannot be guarded', errorFields(unguarded));
+  };
   return {
     journal: { ...journal, draining: true, restoredFrom: order.checkpoint },
     transfer: transferOf({ ...moved, storedBytes: tree.storedBytes }),
-    drain: { done },
+    drain: { done, prepare, fill: tree.fill },
   };
 }
 

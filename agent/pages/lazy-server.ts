@@ -69,6 +69,10 @@ export class LazyServer {
   #received: Buffer = Buffer.alloc(0);
   #answering: Promise<void> = Promise.resolve();
   #isStopped = false;
+  #isFilling = false;
+  /** Touched pages that are not answered yet. */
+  #waitingFaults = 0;
+  #wake: () => void = () => undefined;
   #servedPages = 0;
   #hits = 0;
   #misses = 0;
@@ -91,8 +95,14 @@ export class LazyServer {
     options.socket.on('error', () => this.stop());
   }
 
-  /** Begins to read ahead; requests are answered without it, too. */
-  readAhead(): void {
+  /**
+   * Begins to answer what CRIU asks for in order, and to read ahead. Until then only touched pages are answered, with as little as can be of
+   * what was asked for before them: whoever waits for a restored tree to go on needs the processors.
+   */
+  fill(): void {
+    if (this.#isFilling) return;
+    this.#isFilling = true;
+    this.#wake();
     this.#ahead.advance();
   }
 
@@ -112,6 +122,7 @@ export class LazyServer {
   /** Answers nothing any more. */
   stop(): void {
     this.#isStopped = true;
+    this.#wake();
     this.#ahead.stop();
   }
 
@@ -141,8 +152,10 @@ export class LazyServer {
     if (faultPromotion && request?.isFault === true && first !== undefined && !this.#isInMemory(first)) {
       this.#touched.begin(first.pack, first.at);
     }
+    if (request?.isFault === true) this.#waitingFaults += 1;
+    this.#wake();
     this.#answering = this.#answering
-      .then(() => (request === undefined ? this.#confirm() : this.#answer(request)))
+      .then(() => (request === undefined ? this.#confirm() : this.#inTurn(request)))
       .catch((error: unknown) => this.#failed(error));
   }
 
@@ -186,6 +199,15 @@ export class LazyServer {
     return bytes.subarray(at * pageBytes, (at + pages) * pageBytes);
   }
 
+  /** CRIU takes answers in the order of its requests only: a touched page pulls those before it along. */
+  async #inTurn(request: Request): Promise<void> {
+    while (!this.#isFilling && this.#waitingFaults === 0 && !this.#isStopped) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    await this.#answer(request);
+    if (request.isFault) this.#waitingFaults -= 1;
+  }
+
   /** Writes header and pages in one piece; the packs are held until the kernel has taken them. */
   async #answer(request: Request): Promise<void> {
     if (this.#isStopped) return;
@@ -195,7 +217,8 @@ export class LazyServer {
     const content: Uint8Array[] = [];
     let given = 0;
     const isHit = parts[0] !== undefined && this.#isInMemory(parts[0]);
-    for (const part of parts) {
+    // While others wait for the restore only what must come before a touched page.
+    for (const part of this.#isFilling || isFault ? parts : parts.slice(0, 1)) {
       if (given > 0 && !this.#isInMemory(part)) break;
       const bytes = await this.#content(part, isFault, held);
       content.push(bytes);
@@ -205,7 +228,7 @@ export class LazyServer {
     if (this.#isStopped) return;
     if (!isFault) {
       cursor.page = header.page + given;
-      this.#ahead.advance();
+      if (this.#isFilling) this.#ahead.advance();
     }
     const taken = (): void => {
       held.forEach((pack) => reader.release(pack));

@@ -7,6 +7,8 @@ import type { Store, StoredObject, WriteOptions } from './store.ts';
 
 /** Objects on their way in; never listed. */
 const incoming = '.incoming';
+/** No object takes this long to write: its writer was killed. */
+const draftMs = 60 * 60_000;
 
 const errnoOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
@@ -67,6 +69,21 @@ export function createFileStore(root: string): Store {
     }
   }
 
+  let hasSwept = false;
+  /** Removes what killed writers left. @param nowMs by the clock of the volume */
+  async function sweep(nowMs: number): Promise<void> {
+    if (hasSwept) return;
+    hasSwept = true;
+    for (const name of await readdir(join(root, incoming))) {
+      const path = join(root, incoming, name);
+      const { mtimeMs } = await stat(path).catch((error: unknown) => {
+        if (errnoOf(error) === 'ENOENT') return { mtimeMs: nowMs }; // another writer's, done meanwhile
+        throw error;
+      });
+      if (nowMs - mtimeMs > draftMs) await rm(path, { force: true });
+    }
+  }
+
   /** Writes a file nobody sees yet, and gives it its name by `name`. */
   async function write(
     key: string,
@@ -87,6 +104,7 @@ export function createFileStore(root: string): Store {
       try {
         await file.writeFile(body, { signal });
         await file.sync();
+        await sweep((await file.stat()).mtimeMs);
       } finally {
         await file.close();
       }

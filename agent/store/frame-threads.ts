@@ -14,19 +14,35 @@ export interface FrameJob {
   readonly rawBytes: number;
 }
 
+export interface OpenJob extends FrameJob {
+  /** Length of each sealed frame. */
+  readonly frames: readonly number[];
+  /** The sealed pack when it does not lie at the end of the buffer. */
+  readonly sealed?: SealedPlace | undefined;
+}
+
+export interface SealedPlace {
+  readonly area: SharedArrayBuffer;
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** The bytes of a sealed pack that lies by itself. */
+export const bytesAt = (place: SealedPlace | undefined): Buffer | undefined =>
+  place === undefined ? undefined : Buffer.from(place.area, place.at, place.bytes);
+
 /** Seals and opens packs in place; who does it decides where the time goes. */
 export interface Frames {
   /** @see sealPack */
   seal(job: FrameJob): Promise<SealedPack>;
   /** @see openPack */
-  open(job: FrameJob & { readonly frames: readonly number[] }): Promise<number | undefined>;
+  open(job: OpenJob): Promise<number | undefined>;
 }
 
 /** What a thread is asked. */
-export interface Request extends FrameJob {
+export interface Request extends OpenJob {
   readonly id: number;
   readonly kind: 'seal' | 'open';
-  readonly frames: readonly number[];
 }
 
 export interface Answer {
@@ -39,7 +55,8 @@ export interface Answer {
 /** On the caller's thread, which is held up for some 10 ms a pack. */
 export const inlineFrames: Frames = {
   seal: async ({ key, area, rawAt, rawBytes }) => sealPack(key, Buffer.from(area), rawAt, rawBytes),
-  open: async ({ key, area, frames, rawAt, rawBytes }) => openPack(key, Buffer.from(area), frames, rawAt, rawBytes),
+  open: async ({ key, area, frames, rawAt, rawBytes, sealed }) =>
+    openPack(key, Buffer.from(area), frames, rawAt, rawBytes, bytesAt(sealed)),
 };
 
 interface Waiting {
@@ -69,7 +86,7 @@ export class FrameThreads implements Frames {
     return sealed;
   }
 
-  async open(job: FrameJob & { readonly frames: readonly number[] }): Promise<number | undefined> {
+  async open(job: OpenJob): Promise<number | undefined> {
     return (await this.#ask({ ...job, kind: 'open' })).badFrame;
   }
 

@@ -135,7 +135,8 @@ export function sealPack(key: PackKey, whole: Buffer, rawAt: number, rawBytes: n
 }
 
 /**
- * Opens a sealed pack that lies at the end of its buffer; the raw bytes come to lie from `rawAt`.
+ * Opens a sealed pack; the raw bytes come to lie from `rawAt` of the buffer.
+ * @param elsewhere the sealed bytes when they do not lie at the end of the buffer
  * @returns the number of the first frame that is not what was sealed, or undefined when all is well
  */
 export function openPack(
@@ -144,12 +145,14 @@ export function openPack(
   frames: readonly number[],
   rawAt: number,
   rawBytes: number,
+  elsewhere?: Buffer,
 ): number | undefined {
-  let at = whole.byteLength - frames.reduce((sum, next) => sum + next, 0);
+  const source = elsewhere ?? whole;
+  let at = source.byteLength - frames.reduce((sum, next) => sum + next, 0);
   for (const [frame, length] of frames.entries()) {
     const target = whole.subarray(rawAt + frame * frameBytes);
     const expected = rawBytesOfFrame(rawBytes, frame);
-    if (!openFrame(key, frame, whole.subarray(at, at + length), expected, target)) return frame;
+    if (!openFrame(key, frame, source.subarray(at, at + length), expected, target)) return frame;
     at += length;
   }
   return undefined;

@@ -1,6 +1,6 @@
 import { PodferryError } from '../../proto/errors.ts';
 import { areaOf, marginBytes, type BufferPool } from './buffer-pool.ts';
-import { inlineFrames, type Frames } from './frame-threads.ts';
+import { inlineFrames, type Frames, type SealedPlace } from './frame-threads.ts';
 import { openFrame, packKey, packName, rawBytesOfFrame } from './frames.ts';
 import { sealedBytes, type Extent, type Pack } from './manifest.ts';
 import type { Sealing } from './sealing.ts';
@@ -34,6 +34,12 @@ export interface PackReaderOptions {
 
 const corrupt = ({ key }: Pack, frame: number): PodferryError =>
   new PodferryError('OBJECT_CORRUPT', `frame ${frame} of ${key} is not what was stored`, { key, frame });
+
+/** Where a pack that the store has in memory can be opened from without a copy. */
+function placeOf(held: Buffer | undefined, bytes: number): SealedPlace | undefined {
+  if (held?.byteLength !== bytes || !(held.buffer instanceof SharedArrayBuffer)) return undefined;
+  return { area: held.buffer, at: held.byteOffset, bytes };
+}
 
 /** Reads packs of a checkpoint, ahead when told to. No byte of a pack is given out before its seal was checked. */
 export class PackReader {
@@ -187,9 +193,10 @@ export class PackReader {
     const { store, sealing, signal, frames = inlineFrames } = this.#options;
     const area = areaOf(buffer);
     const bytes = sealedBytes(pack);
-    await store.read(pack.key, Buffer.from(area, area.byteLength - bytes), bytes, signal);
+    const sealed = placeOf(store.held?.(pack.key), bytes);
+    if (sealed === undefined) await store.read(pack.key, Buffer.from(area, area.byteLength - bytes), bytes, signal);
     const job = { key: packKey(sealing, packName(pack.key)), area, rawAt: marginBytes, rawBytes: pack.bytes };
-    const badFrame = await frames.open({ ...job, frames: pack.frames });
+    const badFrame = await frames.open({ ...job, frames: pack.frames, sealed });
     if (badFrame !== undefined) throw corrupt(pack, badFrame);
     this.#readBytes += bytes;
     return buffer.subarray(0, pack.bytes);

@@ -14,6 +14,9 @@ export interface RetentionPolicy {
 export interface LiveCheckpoint {
   readonly id: string;
   readonly manifestKey: string;
+  /** When the store got its manifest, by the store's clock: the agents that took them may disagree on the time. */
+  readonly storedMs: number;
+  /** By the clock of the agent that took it; orders those that were stored at the same time. */
   readonly takenMs: number;
   /** Object keys of all packs that it names. */
   readonly packs: readonly string[];
@@ -21,6 +24,7 @@ export interface LiveCheckpoint {
 
 export interface StoredPack {
   readonly key: string;
+  /** By the store's clock. */
   readonly modifiedMs: number;
 }
 
@@ -33,7 +37,8 @@ export interface Garbage {
   readonly tooDeep: readonly LiveCheckpoint[];
 }
 
-const byAge = (a: LiveCheckpoint, b: LiveCheckpoint): number => b.takenMs - a.takenMs || (a.id < b.id ? 1 : -1);
+const byAge = (a: LiveCheckpoint, b: LiveCheckpoint): number =>
+  b.storedMs - a.storedMs || b.takenMs - a.takenMs || (a.id < b.id ? 1 : -1);
 
 /** How many checkpoints back the oldest pack of this one was stored first; 0: it stands alone. Seen from those that still exist. */
 function depthOf(checkpoint: LiveCheckpoint, newestFirst: readonly LiveCheckpoint[]): number {
@@ -45,6 +50,7 @@ function depthOf(checkpoint: LiveCheckpoint, newestFirst: readonly LiveCheckpoin
 /**
  * Decides what of one instance is not needed any more. A pack that a kept checkpoint names is never among it, whatever the ages.
  * @param checkpoints all that exist, of this instance alone
+ * @param nowMs by the store's clock
  * @param pinned ids that are in use: what a restore reads, and the parent of a checkpoint under way unless that is the newest one
  */
 export function findGarbage(
@@ -56,7 +62,7 @@ export function findGarbage(
 ): Garbage {
   const newestFirst = checkpoints.toSorted(byAge);
   const isKept = (checkpoint: LiveCheckpoint, place: number): boolean =>
-    place === 0 || pinned.has(checkpoint.id) || (place < policy.count && nowMs - checkpoint.takenMs <= policy.ttlMs);
+    place === 0 || pinned.has(checkpoint.id) || (place < policy.count && nowMs - checkpoint.storedMs <= policy.ttlMs);
   const kept = newestFirst.filter(isKept);
   const named = new Set(kept.flatMap((checkpoint) => checkpoint.packs));
   const goes = newestFirst.filter((checkpoint) => !kept.includes(checkpoint));

@@ -1,6 +1,7 @@
 import { hkdfSync } from 'node:crypto';
 import type { Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import { PodferryError } from '../../proto/errors.ts';
+import { keyBytes } from '../../proto/keys.ts';
 
 /** What the checkpoints of an instance are sealed with. */
 export interface Sealing {
@@ -13,8 +14,6 @@ export interface Sealing {
 
 /** Of packs and manifests alike: FORMAT.md. */
 export const formatVersion = 2;
-
-export const keyBytes = 32;
 
 /**
  * The sealing of the instance that the operator named.

@@ -36,6 +36,9 @@ export interface Store {
    */
   read(key: string, target: Uint8Array, bytes: number, signal: AbortSignal): Promise<void>;
 
+  /** The whole object, now, if this store happens to have it in memory: not to be changed. */
+  held?(key: string): Buffer | undefined;
+
   /**
    * Reads a small object whole.
    * @throws PodferryError as read; OBJECT_CORRUPT when it is larger than maxBytes

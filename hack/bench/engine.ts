@@ -103,8 +103,10 @@ export async function restorePoint(on: Stage, store: Store, ref: Point['ref'], p
       },
       deadlineMs,
     });
-    if (tree.unguarded !== undefined) throw tree.unguarded;
+    const unguarded = await tree.prepare();
+    if (unguarded !== undefined) throw unguarded;
     continueAll(tree.pids);
+    tree.fill();
     const runningMs = sinceStart();
     const drained = tree.drained.then(({ counts }) => ({
       ms: sinceStart(),

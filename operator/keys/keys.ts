@@ -1,7 +1,5 @@
-import { createHmac, hkdfSync } from 'node:crypto';
-import { PodferryError } from '../../proto/errors.ts';
-
-export const keyBytes = 32;
+import { createHmac } from 'node:crypto';
+import { dataKeyOf, keyIdOf } from '../../proto/keys.ts';
 
 /** What follows from the master key: the same in every replica of the operator, and after every restart. */
 export interface Keys {
@@ -15,13 +13,10 @@ export interface Keys {
 
 /** @throws PodferryError CONFIG_INVALID when this is no key */
 export function createKeys(master: Buffer): Keys {
-  if (master.byteLength !== keyBytes) {
-    throw new PodferryError('CONFIG_INVALID', `the master key has ${master.byteLength} bytes instead of ${keyBytes}`);
-  }
-  const hmac = (text: string): Buffer => createHmac('sha256', master).update(text).digest();
   return {
-    id: hmac('podferry key id').toString('hex').slice(0, 12),
-    dataKey: (instance) => Buffer.from(hkdfSync('sha256', master, '', `podferry data key/${instance}`, keyBytes)),
-    moveSecret: (migrationUid, attempt) => hmac(`podferry move/${migrationUid}/${attempt}`),
+    id: keyIdOf(master),
+    dataKey: (instance) => dataKeyOf(master, instance),
+    moveSecret: (migrationUid, attempt) =>
+      createHmac('sha256', master).update(`podferry move/${migrationUid}/${attempt}`).digest(),
   };
 }

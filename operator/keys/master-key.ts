@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
+import { keyBytes } from '../../proto/keys.ts';
 import { fieldManager, secrets } from '../../proto/names.ts';
 import { paths, type KubeClient } from '../kube/client.ts';
 import { isAlreadyExists, isNotFound, remedyFor } from '../kube/errors.ts';
-import { keyBytes } from './keys.ts';
 
 const Secret = z.object({ data: z.object({ key: z.base64() }) });
 

@@ -5,6 +5,8 @@ import { MemoryStore } from './store.ts';
 /** A store whose reads can be delayed, held back one by one, and made to fail. */
 export class GatedStore extends MemoryStore {
   delayMs = 0;
+  /** Begun so far. */
+  reads = 0;
   #isOpen = true;
   #passes = 0;
   #failures = 0;
@@ -27,6 +29,7 @@ export class GatedStore extends MemoryStore {
   }
 
   async #pass(key: string, signal: AbortSignal): Promise<void> {
+    this.reads += 1;
     if (this.delayMs > 0) await delay(this.delayMs, undefined, { signal });
     while (!this.#isOpen && this.#passes === 0 && this.#failures === 0) {
       await new Promise<void>((resolve) => {

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { marginBytes } from '../../agent/store/buffer-pool.ts';
 import { packKey, packName, sealPack } from '../../agent/store/frames.ts';
 import type { Pack } from '../../agent/store/manifest.ts';
-import { keyBytes, type Sealing } from '../../agent/store/sealing.ts';
+import type { Sealing } from '../../agent/store/sealing.ts';
+import { keyBytes } from '../../proto/keys.ts';
 import type { MemoryStore } from './store.ts';
 
 /** The sealing of an instance under a key that is made anew each time. */

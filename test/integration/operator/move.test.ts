@@ -18,6 +18,7 @@ import { SimulatedAgent } from '../../fakes/simulated-agent.ts';
 import { apiClient, Cluster, installCrd, until } from './cluster.ts';
 
 const keys = createKeys(Buffer.alloc(32, 1));
+const retention = { count: 2, ttlSeconds: 3600, depth: 16 };
 const serverName = 'podferry-operator.migration-system.svc';
 const { ORDER_KIND_CHECKPOINT, ORDER_KIND_CONTINUE, ORDER_KIND_PREFLIGHT, ORDER_KIND_RESTORE } = OrderKind;
 const { ORDER_KIND_RESUME, ORDER_KIND_RETIRE, ORDER_KIND_WARM, ORDER_KIND_PRECOPY } = OrderKind;
@@ -72,7 +73,7 @@ describe('operator with a real API server and simulated agents', function () {
       },
       watch: async (watching) => client.watch(watching),
     };
-    operator = createOperator({ client: watched, clock: systemClock, log, store, prefix: 'p', keys });
+    operator = createOperator({ client: watched, clock: systemClock, log, store, prefix: 'p', retention, keys });
     operator.start();
     await until('caches are filled', async () => operator.problems().length === 0);
     operator.lead();
@@ -332,7 +333,7 @@ describe('operator with a real API server and simulated agents', function () {
         secretAccessKey: 's',
         forcePathStyle: true,
       };
-      operator = createOperator({ client, clock: systemClock, log, store, prefix: 'p', keys });
+      operator = createOperator({ client, clock: systemClock, log, store, prefix: 'p', retention, keys });
       operator.start();
       await until('caches are filled', async () => operator.problems().length === 0);
       operator.lead();

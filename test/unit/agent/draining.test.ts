@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { createDraining, type Draining, type DrainingDeps } from '../../../agent/draining.ts';
+import { createDraining, lostDrain, type Draining, type DrainingDeps } from '../../../agent/draining.ts';
+import type { Drain } from '../../../agent/orders/context.ts';
 import type { Journal } from '../../../agent/journal.ts';
 import { transferOf } from '../../../agent/orders/transfer.ts';
 import { PodferryError } from '../../../proto/errors.ts';
@@ -15,7 +16,14 @@ const restored: Journal = {
   draining: true,
   restoredFrom: { id: 'c', manifestKey: 'k', manifestSha256: 's' },
 };
-const lost = (): Promise<Transfer> => Promise.reject(new PodferryError('OBJECT_CORRUPT', 'lost'));
+const lost = () => lostDrain(new PodferryError('OBJECT_CORRUPT', 'lost'));
+/** A guarded tree. */
+const draining = (done: Promise<Transfer>, more: Partial<Drain> = {}): Drain => ({
+  done,
+  prepare: async () => undefined,
+  fill: () => undefined,
+  ...more,
+});
 const code = async (work: Promise<unknown>): Promise<unknown> =>
   work.then(
     () => 'none',
@@ -23,7 +31,7 @@ const code = async (work: Promise<unknown>): Promise<unknown> =>
   );
 
 /** A drain with `failures` restores that fail before one succeeds. */
-function setUp(role: Journal['role'], failures = 0) {
+function setUp(role: Journal['role'], failures = 0, idleFillMs = 60_000) {
   let journal: Journal = { ...restored, role };
   const log: string[] = [];
   let transfer: Transfer | undefined;
@@ -31,6 +39,7 @@ function setUp(role: Journal['role'], failures = 0) {
   const deps: DrainingDeps = {
     log: silentLog(),
     triesAfterMs: [0, 0, 0],
+    idleFillMs,
     journal: () => journal,
     change: async (next, moved) => {
       journal = { ...journal, ...next };
@@ -45,9 +54,9 @@ function setUp(role: Journal['role'], failures = 0) {
     giveUp: async ({ code: why }) => void log.push(`give up ${why}`),
     over: () => void log.push('over'),
   };
-  const draining: Draining = createDraining(deps);
+  const drains: Draining = createDraining(deps);
   return {
-    draining,
+    drains,
     log,
     journal: () => journal,
     transfer: () => transfer,
@@ -57,10 +66,10 @@ function setUp(role: Journal['role'], failures = 0) {
 
 describe('draining', () => {
   it('ends with the transfer when every page is in', async () => {
-    const { draining, log, journal, transfer } = setUp('serving');
+    const { drains, log, journal, transfer } = setUp('serving');
     const whole = transferOf({ storedBytes: 7 });
-    draining.follow(Promise.resolve(whole));
-    await draining.settled();
+    drains.follow(draining(Promise.resolve(whole)));
+    await drains.settled();
     expect(journal()).to.include({ draining: false, restoredFrom: undefined, role: 'serving' });
     expect(transfer()).to.equal(whole);
     expect(log).to.deep.equal(['over']);
@@ -84,9 +93,9 @@ describe('draining', () => {
   ] as const;
   for (const { name, role, failures, log: expected } of tries) {
     it(`restores again when pages are lost: ${name}`, async () => {
-      const { draining, log, journal } = setUp(role, failures);
-      draining.follow(lost());
-      await draining.settled();
+      const { drains, log, journal } = setUp(role, failures);
+      drains.follow(lost());
+      await drains.settled();
       expect(log).to.deep.equal(expected);
       expect(journal()).to.include({ draining: false, role });
       if (failures < 3) expect(journal().stopped).to.deep.equal([{ pid: 10_000, startTime: '9' }]);
@@ -94,10 +103,10 @@ describe('draining', () => {
   }
 
   it('leaves a container alone that was restarted meanwhile', async () => {
-    const { draining, log, put } = setUp('serving');
-    draining.follow(lost());
+    const { drains, log, put } = setUp('serving');
+    drains.follow(lost());
     put({ placeholder: { pid: 2, startTime: '2' } });
-    await draining.settled();
+    await drains.settled();
     expect(log).to.deep.equal(['over']);
   });
 
@@ -110,32 +119,67 @@ describe('draining', () => {
   ];
   for (const { kind, waits } of kinds) {
     it(`${OrderKind[kind]} ${waits ? 'waits for every page' : 'does not wait'}`, async () => {
-      const { draining } = setUp('serving');
+      const { drains } = setUp('serving');
       let end: (transfer: Transfer) => void = () => undefined;
-      draining.follow(new Promise((resolve) => (end = resolve)));
+      drains.follow(draining(new Promise((resolve) => (end = resolve))));
       const aborter = new AbortController();
-      const waiting = code(draining.wait(kind, aborter.signal));
+      const waiting = code(drains.wait(kind, aborter.signal));
+      await new Promise(setImmediate);
       aborter.abort(new PodferryError('DEADLINE_EXCEEDED', 'late'));
       expect(await waiting).to.equal(waits ? 'DRAINING' : 'none');
       end(transferOf({}));
-      await draining.settled();
-      expect(await code(draining.wait(kind, new AbortController().signal))).to.equal('none');
+      await drains.settled();
+      expect(await code(drains.wait(kind, new AbortController().signal))).to.equal('none');
     });
   }
 
   it('a checkpoint that waits can be cancelled', async () => {
-    const { draining } = setUp('serving');
-    draining.follow(new Promise(() => undefined));
+    const { drains } = setUp('serving');
+    drains.follow(draining(new Promise(() => undefined)));
     const signal = AbortSignal.abort(new PodferryError('CANCELLED', 'rolled back'));
-    expect(await code(draining.wait(OrderKind.ORDER_KIND_CHECKPOINT, signal))).to.equal('CANCELLED');
+    expect(await code(drains.wait(OrderKind.ORDER_KIND_CHECKPOINT, signal))).to.equal('CANCELLED');
   });
 
   it('CONTINUE waits for the tree that is restored again', async () => {
-    const { draining, log } = setUp('restored', 1);
-    draining.follow(lost());
-    await draining.wait(OrderKind.ORDER_KIND_PREFLIGHT, new AbortController().signal);
+    const { drains, log } = setUp('restored', 1);
+    drains.follow(lost());
+    await drains.wait(OrderKind.ORDER_KIND_PREFLIGHT, new AbortController().signal);
     await eventually('a try', () => log.length > 0);
-    await draining.wait(OrderKind.ORDER_KIND_CONTINUE, new AbortController().signal);
+    await drains.wait(OrderKind.ORDER_KIND_CONTINUE, new AbortController().signal);
     expect(log.filter((word) => word === 'restore')).to.have.length(2);
+  });
+
+  it('CONTINUE waits until the tree may run, a checkpoint for every page', async () => {
+    const { drains } = setUp('restored');
+    const signal = new AbortController().signal;
+    let isFit: () => void = () => undefined;
+    let end: (transfer: Transfer) => void = () => undefined;
+    const done = new Promise<Transfer>((resolve) => (end = resolve));
+    drains.follow(draining(done, { prepare: () => new Promise((resolve) => (isFit = resolve)) }));
+    const log: string[] = [];
+    const continued = drains.wait(OrderKind.ORDER_KIND_CONTINUE, signal).then(() => log.push('continued'));
+    const taken = drains.wait(OrderKind.ORDER_KIND_CHECKPOINT, signal).then(() => log.push('taken'));
+    log.push('fit');
+    isFit();
+    await continued;
+    end(transferOf({}));
+    await taken;
+    expect(log).to.deep.equal(['fit', 'continued', 'taken']);
+  });
+
+  it('fills when told to, and in the end even when not', async () => {
+    for (const idleFillMs of [0, 60_000]) {
+      const { drains } = setUp('serving', 0, idleFillMs);
+      let filled = 0;
+      let end: (transfer: Transfer) => void = () => undefined;
+      drains.follow(draining(new Promise((resolve) => (end = resolve)), { fill: () => void (filled += 1) }));
+      expect(filled).to.equal(0);
+      if (idleFillMs > 0) drains.fill();
+      await eventually('the filling', () => filled > 0);
+      end(transferOf({}));
+      await drains.settled();
+      drains.fill();
+      expect(filled).to.equal(1);
+    }
   });
 });

@@ -25,7 +25,7 @@ export const protobufFileName = "agent/v1/agent.proto";
 /**
  * The contract between an agent (one in each enabled pod) and the operator.
  *
- * The agent opens one stream, outgoing; it listens on nothing. The stream is level-triggered in both directions:
+ * The agent opens one stream, outgoing; it listens only while a move brings pages (WARM), for nobody but that move's source. The stream is level-triggered in both directions:
  * the agent sends its whole AgentState whenever it changes (and once on connect), the operator sends an Order,
  * which names what should be true next. A repeated Order changes nothing; a stale one (older attempt) is refused.
  */
@@ -195,6 +195,18 @@ export interface Welcome {
   dataKey: Buffer;
   /** names the key in manifests */
   keyId: string;
+  /** without it nothing is removed */
+  retention: Retention | undefined;
+}
+
+/** How long the checkpoints of the instance are kept. The newest one always is. */
+export interface Retention {
+  /** of more than these the oldest go */
+  count: number;
+  /** older ones go */
+  ttlSeconds: number;
+  /** how many checkpoints back a kept one may use packs */
+  depth: number;
 }
 
 export interface Store {
@@ -236,7 +248,7 @@ export interface MoveOptions {
   strategy: string;
   /** 0: the agent's own */
   freezeBudgetMs: number;
-  /** switches for experiments: asyncPrefetch, faultPromotion, hotSeed, hotExclusion, delta, compression, warmTarget */
+  /** switches for experiments: asyncPrefetch, faultPromotion, delta, warmTarget, dirtyTracking */
   off: string[];
 }
 
@@ -1123,7 +1135,15 @@ export const OperatorMessage: MessageFns<OperatorMessage> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { store: undefined, keyPrefix: "", generation: 0, instance: "", dataKey: Buffer.alloc(0), keyId: "" };
+  return {
+    store: undefined,
+    keyPrefix: "",
+    generation: 0,
+    instance: "",
+    dataKey: Buffer.alloc(0),
+    keyId: "",
+    retention: undefined,
+  };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -1145,6 +1165,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.keyId !== "") {
       writer.uint32(50).string(message.keyId);
+    }
+    if (message.retention !== undefined) {
+      Retention.encode(message.retention, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1208,6 +1231,82 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.keyId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.retention = Retention.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRetention(): Retention {
+  return { count: 0, ttlSeconds: 0, depth: 0 };
+}
+
+export const Retention: MessageFns<Retention> = {
+  encode(message: Retention, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    if (message.ttlSeconds !== 0) {
+      writer.uint32(16).uint32(message.ttlSeconds);
+    }
+    if (message.depth !== 0) {
+      writer.uint32(24).uint32(message.depth);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Retention {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetention();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ttlSeconds = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.depth = reader.uint32();
             continue;
           }
         }

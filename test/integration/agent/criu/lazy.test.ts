@@ -116,8 +116,15 @@ describe('a lazy restore', function () {
       ...more,
     });
     rig.onClose(() => killTree(tree.rootPid));
-    expect(tree.unguarded).to.equal(undefined);
     for (const pid of tree.pids) expect(await statusField(pid, 'State')).to.match(/^T /);
+    return tree;
+  }
+
+  /** As the agent does: the guard, and then the pages. */
+  async function restoreAndFill(more: Partial<RestoreOptions> = {}): Promise<RestoredTree> {
+    const tree = await restore(more);
+    expect(await tree.prepare()).to.equal(undefined);
+    tree.fill();
     return tree;
   }
 
@@ -136,7 +143,7 @@ describe('a lazy restore', function () {
   }
 
   it('runs before its pages are there, and has the right ones in the end', async () => {
-    const tree = await restore(gated);
+    const tree = await restoreAndFill(gated);
     let isDrained = false;
     void tree.drained.then(() => (isDrained = true));
     continueAll(tree.pids);
@@ -158,9 +165,31 @@ describe('a lazy restore', function () {
     console.log(`      ${tree.timeline.map(({ step, ms }) => `${step} ${ms}`).join(', ')}`);
   });
 
+  it('gets only what it touches until the filling begins', async () => {
+    const tree = await restore();
+    expect(await tree.prepare()).to.equal(undefined);
+    continueAll(tree.pids);
+    process.kill(tree.rootPid, 'SIGUSR2');
+    await until('a sign of life', async () => ((await target.lines()).includes('alive') ? true : undefined));
+    expect(store.reads).to.be.lessThan(mib / 8);
+    tree.fill();
+    process.kill(tree.rootPid, 'SIGUSR1');
+    expect(await line(target, 'sum')).to.equal(sum);
+    await tree.drained;
+  });
+
+  it('is dead when it fails before its guard is set up', async () => {
+    const guard = async (): Promise<never> => Promise.reject(new PodferryError('CRIU_RESTORE_FAILED', 'no guard'));
+    const tree = await restore({ lazy: { guard } });
+    store.failNext();
+    expect(await codeOf(tree.prepare())).to.equal('STORE_READ_FAILED');
+    expect(await codeOf(tree.drained)).to.equal('STORE_READ_FAILED');
+    await expectDead(tree);
+  });
+
   it('drains from a slow store', async () => {
     store.delayMs = 20;
-    const tree = await restore();
+    const tree = await restoreAndFill();
     continueAll(tree.pids);
     process.kill(tree.rootPid, 'SIGUSR1');
     expect(await line(target, 'sum')).to.equal(sum);
@@ -169,7 +198,7 @@ describe('a lazy restore', function () {
   });
 
   it('works without reading ahead', async () => {
-    const tree = await restore({ prefetchWorkers: 0, faultPromotion: false });
+    const tree = await restoreAndFill({ prefetchWorkers: 0, faultPromotion: false });
     continueAll(tree.pids);
     process.kill(tree.rootPid, 'SIGUSR1');
     expect(await line(target, 'sum')).to.equal(sum);
@@ -178,7 +207,7 @@ describe('a lazy restore', function () {
   });
 
   it('drains while it is stopped', async () => {
-    const tree = await restore();
+    const tree = await restoreAndFill();
     await tree.drained;
     expect(await statusField(tree.rootPid, 'State')).to.match(/^T /);
     continueAll(tree.pids);
@@ -187,14 +216,14 @@ describe('a lazy restore', function () {
   });
 
   it('is over when the application ends in the middle', async () => {
-    const tree = await restore(gated);
+    const tree = await restoreAndFill(gated);
     await killTree(tree.rootPid);
     store.open();
     expect(await codeOf(tree.drained)).to.equal('none');
   });
 
   it('is dead, never wrong, when the store fails in the middle; then it can be restored again', async () => {
-    const tree = await restore(gated);
+    const tree = await restoreAndFill(gated);
     continueAll(tree.pids);
     process.kill(tree.rootPid, 'SIGUSR1');
     store.letThrough(2);
@@ -246,7 +275,7 @@ describe('a lazy restore', function () {
         await delay(500);
         seen = await target.lines();
       };
-      const tree = await restore({ ...gated, lazy: { guard: guard ?? care.guard, beforeKill } });
+      const tree = await restoreAndFill({ ...gated, lazy: { guard: guard ?? care.guard, beforeKill } });
       continueAll(tree.pids);
       process.kill(tree.rootPid, 'SIGUSR1');
       process.kill(daemonPid, 'SIGKILL');
@@ -292,8 +321,8 @@ describe('a lazy restore', function () {
       lazy: { guard: () => Promise.reject(failure) },
     });
     rig.onClose(() => killTree(tree.rootPid));
-    expect(tree.unguarded).to.equal(failure);
-    expect(tree.timeline.map(({ step }) => step)).to.include('pages');
+    expect(await tree.prepare()).to.equal(failure);
+    await tree.drained;
     continueAll(tree.pids);
     process.kill(tree.rootPid, 'SIGUSR1');
     expect(await line(target, 'sum')).to.equal(sum);

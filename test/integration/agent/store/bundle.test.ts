@@ -83,9 +83,16 @@ describe('the bundles of the store', function () {
       return (await run(process.execPath, all)).stdout;
     };
     expect(await inspect('list')).to.equal(`${key}  instance i-1  key test-key\n`);
-    expect(await inspect('verify', '--key-file', join(dir, 'key'))).to.equal(`${key}  ok\n`);
+    expect(await inspect('verify', '--data-key-file', join(dir, 'key'))).to.equal(`${key}  ok\n`);
+    // As in the operator's container, where nothing of it is a file.
+    const child = run(process.execPath, [
+      join(dir, 'podferry-inspect.mjs'),
+      ...['verify', '--data-key-file', '-', '--store', pathToFileURL(root).href],
+    ]);
+    child.child.stdin?.end(sealing.key.toString('base64'));
+    expect((await child).stdout).to.equal(`${key}  ok\n`);
     await writeFile(join(dir, 'key'), randomBytes(32));
-    const failed = await inspect('verify', '--key-file', join(dir, 'key')).catch((error: unknown) => error);
+    const failed = await inspect('verify', '--data-key-file', join(dir, 'key')).catch((error: unknown) => error);
     expect(failed).to.include({ code: 1 });
   });
 });

@@ -18,6 +18,17 @@ describe('agent/direct/received', () => {
     expect(received.bytes).to.equal(3);
   });
 
+  it('shows at once what is whole, in memory that threads share', () => {
+    const received = new Received(100);
+    received.begin('a', 3)?.set(Buffer.from('abc'));
+    expect(received.held('a')).to.equal(undefined);
+    received.end('a');
+    received.begin('b', 3)?.set(Buffer.from('xyz'));
+    expect(received.held('a')?.toString()).to.equal('abc');
+    expect(received.held('a')?.buffer).to.be.instanceOf(SharedArrayBuffer);
+    expect(received.held('c')).to.equal(undefined);
+  });
+
   it('waits for an object that is coming, and not for ever', async () => {
     const received = new Received(100);
     received.begin('a', 3);

@@ -7,18 +7,20 @@ import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { inspect } from '../../../../agent/inspect/run.ts';
+import { surroundingsOf } from '../../../../agent/inspect/surroundings.ts';
 import { pageBytes } from '../../../../agent/pages/page-size.ts';
 import { BufferPool } from '../../../../agent/store/buffer-pool.ts';
 import { createFileStore } from '../../../../agent/store/file.ts';
 import { encodeManifest, sha256Hex, type Extent, type Manifest } from '../../../../agent/store/manifest.ts';
 import { appendExtents, PackUpload, PackWriter } from '../../../../agent/store/pack-writer.ts';
-import { sealingFor } from '../../../fakes/sealing.ts';
+import { dataKeyOf, keyIdOf } from '../../../../proto/keys.ts';
 
 const signal = new AbortController().signal;
 const instance = 'i-1';
 const keyPrefix = `p/ns/deployment-a/${instance}/`;
-const sealing = sealingFor(instance);
-const noCredentials = { accessKeyId: '', secretAccessKey: '' };
+const master = randomBytes(32);
+const sealing = { instance, id: keyIdOf(master), key: dataKeyOf(master, instance) };
+const nowhere = surroundingsOf({}, () => Promise.reject(new Error('no input')));
 const packBytes = 70 * pageBytes;
 
 describe('podferry-inspect', () => {
@@ -74,7 +76,7 @@ describe('podferry-inspect', () => {
   const run = async (...args: string[]): Promise<{ code: number; out: string }> => {
     const lines: string[] = [];
     const more = ['--store', pathToFileURL(root).href];
-    const code = await inspect([...args, ...more], noCredentials, (line) => lines.push(line), signal);
+    const code = await inspect([...args, ...more], nowhere, (line) => lines.push(line), signal);
     return { code, out: lines.join('\n') };
   };
   const keys = async (): Promise<string[]> => {
@@ -95,17 +97,20 @@ describe('podferry-inspect', () => {
   it('lists without a key, and verifies with it', async () => {
     const key = await checkpoint('c-1');
     const listed = await run('list', '--prefix', 'p/');
-    expect(listed).to.deep.equal({ code: 0, out: `${key}  instance i-1  key test-key` });
+    expect(listed).to.deep.equal({ code: 0, out: `${key}  instance i-1  key ${sealing.id}` });
     expect((await run('list', '--prefix', 'q/')).out).to.equal('');
-    expect(await run('verify', key, '--key-file', keyFile)).to.deep.equal({ code: 0, out: `${key}  ok` });
+    expect(await run('verify', key, '--data-key-file', keyFile)).to.deep.equal({ code: 0, out: `${key}  ok` });
+    await writeFile(join(dir, 'master'), master.toString('base64'));
+    const byMaster = await run('verify', key, '--master-key-file', join(dir, 'master'));
+    expect(byMaster).to.deep.equal({ code: 0, out: `${key}  ok` });
     await checkpoint('c-2');
-    expect((await run('verify', '--prefix', 'p/', '--key-file', keyFile)).out.match(/ {2}ok/g)).to.have.length(2);
+    expect((await run('verify', '--prefix', 'p/', '--data-key-file', keyFile)).out.match(/ {2}ok/g)).to.have.length(2);
   });
 
   it('extracts what was put in', async () => {
     const key = await checkpoint('c-1');
     const to = join(dir, 'out');
-    expect((await run('extract', key, '--key-file', keyFile, '--to', to)).code).to.equal(0);
+    expect((await run('extract', key, '--data-key-file', keyFile, '--to', to)).code).to.equal(0);
     expect((await readFile(join(to, 'images/core-7.img'))).equals(image)).to.equal(true);
     expect((await readFile(join(to, 'files.tar'))).toString()).to.equal('a tar');
     expect(
@@ -113,7 +118,7 @@ describe('podferry-inspect', () => {
     ).to.equal(true);
     expect(JSON.parse(await readFile(join(to, 'manifest.json'), 'utf8'))).to.include({ checkpoint: 'c-1' });
     // Nothing that is there already is overwritten.
-    expect((await run('extract', key, '--key-file', keyFile, '--to', to)).code).to.equal(1);
+    expect((await run('extract', key, '--data-key-file', keyFile, '--to', to)).code).to.equal(1);
   });
 
   it('exports to one file and imports it again, byte for byte', async () => {
@@ -121,7 +126,7 @@ describe('podferry-inspect', () => {
     const before = await keys();
     await cp(root, join(dir, 'copy'), { recursive: true });
     const archive = join(dir, 'c-1.tar');
-    expect((await run('export', key, '--key-file', keyFile, '--to', archive)).code).to.equal(0);
+    expect((await run('export', key, '--data-key-file', keyFile, '--to', archive)).code).to.equal(0);
     expect(execFileSync('tar', ['-tf', archive]).toString().split('\n').slice(0, -1)).to.deep.equal([
       'index.json',
       ...before.slice(1).map((_, i) => `pack-${i}`),
@@ -133,18 +138,18 @@ describe('podferry-inspect', () => {
     for (const name of before) {
       expect((await readFile(join(root, name))).equals(await readFile(join(dir, 'copy', name))), name).to.equal(true);
     }
-    expect((await run('verify', key, '--key-file', keyFile)).code).to.equal(0);
+    expect((await run('verify', key, '--data-key-file', keyFile)).code).to.equal(0);
     expect((await run('import', archive)).code, 'a second time').to.equal(0);
   });
 
   it('exports nothing that is not whole, and imports no manifest of a damaged file', async () => {
     const key = await checkpoint('c-1');
     const archive = join(dir, 'c-1.tar');
-    await run('export', key, '--key-file', keyFile, '--to', archive);
+    await run('export', key, '--data-key-file', keyFile, '--to', archive);
     const whole = await readFile(archive);
     const [, pack = ''] = await keys();
     await rm(join(root, pack));
-    const refused = await run('export', key, '--key-file', keyFile, '--to', join(dir, 'second.tar'));
+    const refused = await run('export', key, '--data-key-file', keyFile, '--to', join(dir, 'second.tar'));
     expect(refused.code).to.equal(1);
     expect(refused.out).to.include(pack).and.include('OBJECT_MISSING');
     expect(await readdir(dir))
@@ -173,7 +178,7 @@ describe('podferry-inspect', () => {
     await cp(root, join(dir, 'copy'), { recursive: true });
     // The objects of c-1 alone: its manifest, and the packs it names.
     const archive = join(dir, 'c-1.tar');
-    await run('export', key, '--key-file', keyFile, '--to', archive);
+    await run('export', key, '--data-key-file', keyFile, '--to', archive);
     const index = JSON.parse(execFileSync('tar', ['-xOf', archive, 'index.json']).toString()) as {
       objects: { key: string }[];
     };
@@ -199,7 +204,7 @@ describe('podferry-inspect', () => {
           else if (kind === 'missing') await rm(path);
           else if (kind === 'empty') await truncate(path, 0);
           else await cp(join(dir, 'copy', other), path);
-          const { code, out } = await run('verify', key, '--key-file', keyFile);
+          const { code, out } = await run('verify', key, '--data-key-file', keyFile);
           await writeFile(path, whole);
           expect(code, `${kind} ${object}`).to.equal(1);
           expect(out).to.include(`  ${object}  `);
@@ -207,13 +212,13 @@ describe('podferry-inspect', () => {
       ),
       { numRuns: 120 },
     );
-    expect((await run('verify', key, '--key-file', keyFile)).code).to.equal(0);
+    expect((await run('verify', key, '--data-key-file', keyFile)).code).to.equal(0);
   });
 
   it('says that the key is another one', async () => {
     const key = await checkpoint('c-1');
     await writeFile(keyFile, randomBytes(32));
-    const { code, out } = await run('verify', key, '--key-file', keyFile);
+    const { code, out } = await run('verify', key, '--data-key-file', keyFile);
     expect(code).to.equal(1);
     expect(out).to.include('KEY_WRONG').and.include(key);
   });
@@ -223,7 +228,8 @@ describe('podferry-inspect', () => {
     { name: 'an unknown command', args: ['repair'] },
     { name: 'an unknown option', args: ['list', '--fast'] },
     { name: 'no key', args: ['verify', 'm'] },
-    { name: 'no target', args: ['export', 'm', '--key-file', 'k'] },
+    { name: 'two keys', args: ['verify', '--data-key-file', 'a', '--master-key-file', 'b'] },
+    { name: 'no target', args: ['export', 'm', '--data-key-file', 'k'] },
     { name: 'nothing to import', args: ['import'] },
     { name: 'too much', args: ['list', 'a', 'b'] },
   ];
@@ -238,9 +244,10 @@ describe('podferry-inspect', () => {
   it('knows no other stores, and no keys of another length', async () => {
     const lines: string[] = [];
     const say = (line: string): void => void lines.push(line);
-    expect(await inspect(['list', '--store', 'ftp://x'], noCredentials, say, signal)).to.equal(1);
+    expect(await inspect(['list', '--store', 'bucket'], nowhere, say, signal)).to.equal(2);
+    expect(await inspect(['list', '--store', 'ftp://x'], nowhere, say, signal)).to.equal(1);
     expect(lines.join('\n')).to.include('CONFIG_INVALID');
     await writeFile(keyFile, 'short');
-    expect((await run('verify', 'm', '--key-file', keyFile)).out).to.include('CONFIG_INVALID');
+    expect((await run('verify', 'm', '--data-key-file', keyFile)).out).to.include('CONFIG_INVALID');
   });
 });

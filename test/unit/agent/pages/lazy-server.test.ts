@@ -64,7 +64,7 @@ async function setUp() {
 describe('LazyServer', () => {
   it('answers both processes in the order of their requests, with the right pages', async () => {
     const { server, get, answer, pageOf, theirs, reader, store } = await setUp();
-    server.readAhead();
+    server.fill();
     const pids = [10_000, 10_001];
     const next = new Map(pids.map((pid) => [pid, 100]));
     const end = 100 + 6 * packPages;
@@ -86,7 +86,8 @@ describe('LazyServer', () => {
   });
 
   it('answers a page that was touched far ahead and goes on in order', async () => {
-    const { get, answer, pageOf, theirs } = await setUp();
+    const { server, get, answer, pageOf, theirs } = await setUp();
+    server.fill();
     for (const page of [100, 190, 101]) {
       get(10_000, page, 1);
       expect((await answer()).content.equals(pageOf(10_000, page, 1))).to.equal(true);
@@ -95,7 +96,8 @@ describe('LazyServer', () => {
   });
 
   it('gives zeroes without reading any', async () => {
-    const { get, answer, theirs } = await setUp();
+    const { server, get, answer, theirs } = await setUp();
+    server.fill();
     get(10_001, 92, 4);
     expect((await answer()).content.equals(Buffer.alloc(4 * pageBytes))).to.equal(true);
     theirs.destroy();
@@ -125,7 +127,8 @@ describe('LazyServer', () => {
   }
 
   it('sends nothing of a pack that is not what was stored', async () => {
-    const { get, answer, failure, theirs, store } = await setUp();
+    const { server, get, answer, failure, theirs, store } = await setUp();
+    server.fill();
     store.objects.get('p/5')?.fill(0, 7, 8);
     get(10_000, 100, 1);
     await answer();
@@ -150,6 +153,24 @@ describe('LazyServer', () => {
     expect((await answer()).content.equals(pageOf(10_000, 100 + 5 * packPages, 1))).to.equal(true);
     expect(server.counts).to.include({ faults: 1, aheadMisses: 2, servedPages: packPages + 1 });
     server.stop();
+    theirs.destroy();
+  });
+
+  it('reads nothing before it is told to fill, but for a touched page and what was asked for before it', async () => {
+    const { store, get, answer, pageOf, theirs, server, ours } = await setUp();
+    get(10_000, 100, packPages * 3);
+    await eventually('the request', () => ours.bytesRead === headerBytes);
+    await new Promise(setImmediate);
+    expect(store.reads).to.equal(0);
+    get(10_000, 100 + 5 * packPages, 1);
+    expect((await answer()).content.equals(pageOf(10_000, 100, packPages))).to.equal(true);
+    expect((await answer()).content.equals(pageOf(10_000, 100 + 5 * packPages, 1))).to.equal(true);
+    get(10_001, 100, packPages);
+    await eventually('the request', () => ours.bytesRead === 3 * headerBytes);
+    await new Promise(setImmediate);
+    expect(store.reads).to.equal(2);
+    server.fill();
+    expect((await answer()).content.equals(pageOf(10_001, 100, packPages))).to.equal(true);
     theirs.destroy();
   });
 

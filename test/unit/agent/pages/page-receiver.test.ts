@@ -83,10 +83,7 @@ async function setUp(buffers: number) {
       const pack = run.pack < 0 ? undefined : await reader.hold(run.pack);
       for (let i = 0; i < run.pages; i += 1) {
         const from = (run.at + i) * pageBytes;
-        pages.set(
-          run.page + i,
-          pack === undefined ? Buffer.alloc(pageBytes) : pack.subarray(from, from + pageBytes),
-        );
+        pages.set(run.page + i, pack === undefined ? Buffer.alloc(pageBytes) : pack.subarray(from, from + pageBytes));
       }
     }
     return pages;

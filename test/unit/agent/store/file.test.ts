@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -21,6 +21,17 @@ describe('file store', () => {
 
   it('leaves no drafts behind', async () => {
     expect(await readdir(join(root, '.incoming'))).to.deep.equal([]);
+  });
+
+  it('removes what a killed writer left long ago, and nothing younger', async () => {
+    const old = Date.now() / 1000 - 2 * 3600;
+    await writeFile(join(root, '.incoming', 'old'), 'x');
+    await utimes(join(root, '.incoming', 'old'), old, old);
+    await writeFile(join(root, '.incoming', 'young'), 'x');
+    const body = Buffer.from('x');
+    await createFileStore(root).put('swept', body, { sha256: sha256Hex(body), signal: never });
+    expect(await readdir(join(root, '.incoming'))).to.deep.equal(['young']);
+    await rm(join(root, '.incoming', 'young'));
   });
 
   for (const key of ['../x', 'a/../../x', '/etc/x', 'a//b', '', '.incoming/x', 'a/\0']) {

@@ -84,6 +84,12 @@ describe('frames', () => {
         stored.copy(whole, whole.byteLength - stored.byteLength);
         expect(await frames.open({ ...job, frames: sealed.frames })).to.equal(undefined);
         expect(buffer.equals(raw)).to.equal(true);
+        const area = new SharedArrayBuffer(stored.byteLength + 8);
+        stored.copy(Buffer.from(area), 8);
+        whole.fill(0);
+        const elsewhere = { area, at: 8, bytes: stored.byteLength };
+        expect(await frames.open({ ...job, frames: sealed.frames, sealed: elsewhere })).to.equal(undefined);
+        expect(buffer.equals(raw), 'from elsewhere').to.equal(true);
         stored.copy(whole, whole.byteLength - stored.byteLength);
         whole.writeUInt8(whole.readUInt8(whole.byteLength - 1) ^ 1, whole.byteLength - 1);
         expect(await frames.open({ ...job, frames: sealed.frames })).to.equal(5);

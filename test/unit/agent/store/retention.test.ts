@@ -16,6 +16,7 @@ const never = new AbortController().signal;
 const live = (id: string, takenMs: number, packs: readonly string[]): LiveCheckpoint => ({
   id,
   manifestKey: `${keyPrefix}checkpoints/${id}/manifest`,
+  storedMs: takenMs,
   takenMs,
   packs,
 });
@@ -111,6 +112,7 @@ function storeOf(
   for (const [i, { takenMs, names }] of checkpoints.entries()) {
     const key = `${keyPrefix}checkpoints/c-${i}/manifest`;
     store.objects.set(key, encodeManifest(manifestOf(`c-${i}`, takenMs, names), sealing));
+    store.modifiedMs.set(key, takenMs);
   }
   return store;
 }

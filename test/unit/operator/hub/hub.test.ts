@@ -90,6 +90,7 @@ describe('operator/hub over TLS', () => {
         instance: uid,
         dataKey: Buffer.alloc(0),
         keyId: '',
+        retention: undefined,
       }),
       isLeading: () => isLeading,
       log: silentLog(),

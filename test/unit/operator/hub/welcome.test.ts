@@ -6,6 +6,7 @@ import type { Pod, ReplicaSet } from '../../../../operator/kube/objects.ts';
 import { pod, replicaSet, sourceUid, target } from '../../../fakes/operator-objects.ts';
 
 const keys = createKeys(Buffer.alloc(32, 1));
+const retention = { count: 2, ttlSeconds: 60, depth: 3 };
 const store = { endpoint: '', region: '', bucket: 'b', accessKeyId: '', secretAccessKey: '', forcePathStyle: false };
 const { ownerReferences: _, ...ownerless } = replicaSet().metadata;
 
@@ -17,8 +18,14 @@ function keyPrefix(of: Pod, replicaSets: readonly ReplicaSet[], prefix = 'pre/fi
     get: () => undefined,
     list: () => items,
   });
-  return welcomeFor(of.metadata.uid, { pods: cache([of]), replicaSets: cache(replicaSets), store, prefix, keys })
-    ?.keyPrefix;
+  return welcomeFor(of.metadata.uid, {
+    pods: cache([of]),
+    replicaSets: cache(replicaSets),
+    store,
+    prefix,
+    retention,
+    keys,
+  })?.keyPrefix;
 }
 
 describe('operator/hub/welcome', () => {
@@ -55,7 +62,7 @@ describe('operator/hub/welcome', () => {
     const keyOf = (of: Pod): string | undefined => {
       const pods = { byUid: () => of, get: () => undefined, list: () => [of] };
       const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
-      const welcome = welcomeFor(of.metadata.uid, { pods, replicaSets, store, prefix: '', keys });
+      const welcome = welcomeFor(of.metadata.uid, { pods, replicaSets, store, prefix: '', retention, keys });
       return welcome && `${welcome.keyId} ${welcome.dataKey.toString('hex')}`;
     };
     const stranger = pod({ metadata: { uid: 'another' } });
@@ -67,10 +74,17 @@ describe('operator/hub/welcome', () => {
     expect(keyPrefix(pod(), [replicaSet()], '')).to.equal(`default/deployment-web/${sourceUid}/`);
   });
 
+  it('says how long checkpoints are kept', () => {
+    const pods = { byUid: () => pod(), get: () => undefined, list: () => [pod()] };
+    const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
+    const welcome = welcomeFor('x', { pods, replicaSets, store, prefix: '', retention, keys });
+    expect(welcome?.retention).to.deep.equal(retention);
+  });
+
   it('takes an unreadable generation for none', () => {
     const odd = pod({ metadata: { annotations: { [annotations.generation]: '-1' } } });
     const pods = { byUid: () => odd, get: () => undefined, list: () => [odd] };
     const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
-    expect(welcomeFor('x', { pods, replicaSets, store, prefix: '', keys })?.generation).to.equal(0);
+    expect(welcomeFor('x', { pods, replicaSets, store, prefix: '', retention, keys })?.generation).to.equal(0);
   });
 });
