@@ -43,6 +43,7 @@ describe(`redis-server with ${keys} keys under the writes of redis-benchmark`, f
     client = (await onlyPod(namespace, 'client')).metadata.name;
     address = (await getJson<{ spec: { clusterIP: string } }>(['get', 'service', '-n', namespace, name])).spec
       .clusterIP;
+    await until('it answers', async () => (await inClient(`timeout 5 redis-cli -h ${address} PING`)).includes('PONG'));
     const commands = Array.from({ length: keys }, (_, index) => `SET fixed:${index + 1} ${index + 1}\r\n`).join('');
     expect(await inClient(`redis-cli -h ${address} --pipe`, { input: commands })).to.include(`replies: ${keys}`);
   });

@@ -43,14 +43,18 @@ export async function finishedMigration(
   pod: string,
   timeoutMs = 90_000,
 ): Promise<FinishedMigration> {
+  let last: unknown;
   return until(
     `the Migration of ${pod} ends`,
     async () => {
       const all = await migrationsOf(namespace, pod);
+      last = all.at(-1)?.status.conditions;
       return all.findLast(({ status }) => status.phase === 'Succeeded' || status.phase === 'Failed');
     },
     timeoutMs,
-  );
+  ).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${JSON.stringify(last)}`, { cause: error });
+  });
 }
 
 /** Moves the pod and requires success. */
