@@ -13,7 +13,6 @@ export const restoreLogName = 'restore.log';
 
 /** The daemon of CRIU that fills restored processes with their pages. */
 export interface LazyDaemon {
-  readonly pid: number;
   /** Our end of its page server's connection. */
   readonly pages: Socket;
   /** Resolves when every page of every process is in; rejects with CRIU_RESTORE_FAILED. */
@@ -53,7 +52,7 @@ export async function startLazyDaemon(criu: Criu, imagesDir: string, signal: Abo
     signal.throwIfAborted();
     throw error;
   }
-  return { pid: child.process.pid ?? 0, pages, done, kill };
+  return { pages, done, kill };
 }
 
 /** An fd that the restored processes get in place of one they had: CRIU's fd number, and what the source's was. */

@@ -11,8 +11,6 @@ const order: Order = {
   attempt: 1,
   timeoutMs: 1,
   checkpoint: undefined,
-  direct: undefined,
-  options: undefined,
 };
 
 class Stream implements AgentStream {
