@@ -1,23 +1,10 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PodferryError } from '../../proto/errors.ts';
 import type { PstreeEntry } from '../../proto/gen/criu/images.ts';
+import { readProcess } from '../launch/proc-stat.ts';
 
 const pollMs = 10;
-
-/** One letter of /proc/PID/stat ('R', 'T', 'Z', ...), or undefined when there is no such process. */
-async function stateOf(pid: number): Promise<string | undefined> {
-  let text: string;
-  try {
-    text = await readFile(`/proc/${pid}/stat`, 'latin1');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
-    throw error;
-  }
-  // The name before it may hold anything, also brackets.
-  return text.charAt(text.lastIndexOf(')') + 2);
-}
 
 async function exists(id: number): Promise<boolean> {
   try {
@@ -56,7 +43,7 @@ export function killPids(pids: readonly number[]): void {
 export async function endedWithin(pids: readonly number[], withinMs: number): Promise<boolean> {
   const endsAt = performance.now() + withinMs;
   for (;;) {
-    const states = await Promise.all(pids.map(stateOf));
+    const states = pids.map((pid) => readProcess(pid)?.state);
     if (states.every((state) => state === undefined || state === 'Z' || state === 'X')) return true;
     if (performance.now() >= endsAt) return false;
     await delay(pollMs);
