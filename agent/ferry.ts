@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever, PodferryError, toPodferryError } from '../proto/errors.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import {
-  AppPhase,
   OrderKind,
   OrderStatus,
   type AgentState,
@@ -10,17 +9,27 @@ import {
   type Transfer,
   type Welcome,
 } from '../proto/gen/agent/v1/agent.ts';
+import { connectToTarget, isLinkOver } from './direct/lifetime.ts';
+import type { DirectLinks } from './direct/links.ts';
+import { createLinks } from './direct/tls-links.ts';
+import { KitHolder } from './checkpoint/restore-kit.ts';
 import type { HostFacts } from './store/manifest.ts';
 import type { Config } from './config.ts';
-import type { Journal, JournalFile, Role } from './journal.ts';
+import type { Journal, JournalFile } from './journal.ts';
+import { createCollecting } from './collecting.ts';
+import { createDraining, lostDrain } from './draining.ts';
 import { continueTree, applicationTree } from './launch/process-tree.ts';
 import { findPlaceholder, type Placeholder } from './launch/placeholder.ts';
+import { MemoryHolder } from './memory/holder.ts';
 import { admit } from './orders/admit.ts';
 import { checkpoint } from './orders/checkpoint.ts';
 import type { OrderContext, RunOrder } from './orders/context.ts';
+import { precopy } from './orders/precopy.ts';
 import { restore } from './orders/restore.ts';
-import { continueRestored, preflight, resume, retire } from './orders/short-orders.ts';
+import { continueRestored, fullRestore, killIncomplete, preflight, resume, retire } from './orders/short-orders.ts';
+import { warm } from './orders/warm.ts';
 import { prepareTarget, startApplication } from './application.ts';
+import { afterRestart, phaseOf } from './roles.ts';
 import { createS3Store } from './store/s3.ts';
 
 const runners: Readonly<Partial<Record<OrderKind, RunOrder>>> = {
@@ -30,6 +39,8 @@ const runners: Readonly<Partial<Record<OrderKind, RunOrder>>> = {
   [OrderKind.ORDER_KIND_RETIRE]: retire,
   [OrderKind.ORDER_KIND_RESTORE]: restore,
   [OrderKind.ORDER_KIND_CONTINUE]: continueRestored,
+  [OrderKind.ORDER_KIND_WARM]: warm,
+  [OrderKind.ORDER_KIND_PRECOPY]: precopy,
 };
 
 const lookEveryMs = 250;
@@ -41,6 +52,8 @@ export interface FerryDeps {
   readonly facts: HostFacts;
   readonly agentRoot: string;
   readonly log: Log;
+  /** Without it: real ones. */
+  readonly links?: DirectLinks;
   report(state: AgentState): void;
 }
 
@@ -54,32 +67,6 @@ export interface Ferry {
   watch(signal: AbortSignal): Promise<void>;
 }
 
-function phaseOf({ role, appPid }: Journal): AppPhase {
-  switch (role) {
-    case 'serving':
-      return appPid === undefined ? AppPhase.APP_PHASE_WAITING : AppPhase.APP_PHASE_RUNNING;
-    case 'waiting':
-      return AppPhase.APP_PHASE_WAITING;
-    case 'frozen':
-      return AppPhase.APP_PHASE_FROZEN;
-    case 'restored':
-      return AppPhase.APP_PHASE_RESTORED;
-    case 'moved':
-      return AppPhase.APP_PHASE_MOVED;
-    default:
-      return assertNever(role);
-  }
-}
-
-/** What a restarted container means in each role: its application is gone with it. */
-const afterRestart: Readonly<Record<Role, Role>> = {
-  serving: 'serving',
-  waiting: 'waiting',
-  frozen: 'frozen', // RESUME then starts it afresh, as any restarted container; RETIRE has nothing left to kill
-  restored: 'waiting',
-  moved: 'moved',
-};
-
 /**
  * Reads the journal, puts right what a restart of the agent interrupted, and returns the ferry.
  * An interrupted checkpoint is rolled back here: nothing can have been committed on it.
@@ -89,9 +76,13 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
   let journal: Journal = (await deps.journal.read()) ?? {
     role: config.restoreFor === undefined ? 'serving' : 'waiting',
     stopped: [],
+    draining: false,
   };
   let placeholder: Placeholder | undefined;
   let home: (OrderContext['home'] & { close(): void }) | undefined;
+  const links = deps.links ?? createLinks({ log });
+  const memory = new MemoryHolder();
+  const kits = new KitHolder();
   let transfer: Transfer | undefined;
   let reasons: readonly string[] = [];
   let underWay: { readonly abort: AbortController; readonly done: Promise<void> } | undefined;
@@ -107,6 +98,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     transfer,
     appPid: journal.appPid ?? 0,
     preflight: [...reasons],
+    directPort: links.port,
+    draining: journal.draining,
   });
 
   const change = async (next: Partial<Journal>): Promise<void> => {
@@ -132,9 +125,64 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     });
   };
 
+  const contextFor = (of: Placeholder, orderLog: Log, signal: AbortSignal, deadlineMs: number): OrderContext => ({
+    config,
+    log: orderLog,
+    agentRoot: deps.agentRoot,
+    facts: deps.facts,
+    journal,
+    placeholder: of,
+    home,
+    links,
+    memory,
+    kits,
+    signal,
+    deadlineMs,
+  });
+
+  const drains = createDraining({
+    log,
+    journal: () => journal,
+    change: async (next, moved) => {
+      if (moved !== undefined) transfer = { ...moved, directBytes: BigInt(links.bytes) };
+      await change(next);
+    },
+    restoreInFull: async () => {
+      if (placeholder === undefined || home === undefined)
+        throw new PodferryError('PLACEHOLDER_MISSING', 'the container or the operator is not there yet');
+      const order = fullRestore(journal);
+      const signal = AbortSignal.timeout(order.timeoutMs);
+      return restore(order, contextFor(placeholder, log, signal, order.timeoutMs));
+    },
+    goOn: async () => {
+      continueTree(journal.stopped);
+      await change({ stopped: [] });
+    },
+    giveUp: async (failure) => {
+      if (journal.role === 'restored') await endOrder(OrderStatus.ORDER_STATUS_FAILED, failure, { role: 'waiting' });
+      if (placeholder !== undefined) process.kill(placeholder.pid, 'SIGTERM');
+    },
+    over: () => links.close(),
+  });
+
+  const collecting = createCollecting({
+    log,
+    now: () => performance.now(),
+    journal: () => journal,
+    home: () => home,
+  });
+
+  if (journal.draining) {
+    try {
+      await killIncomplete(journal);
+    } catch (error) {
+      log.error('what the last agent left incomplete could not be killed', errorFields(error));
+    }
+    drains.follow(lostDrain(new PodferryError('AGENT_LOST', 'the agent was restarted before every page was in')));
+  }
   if (journal.order?.status === OrderStatus.ORDER_STATUS_WORKING) {
     const interrupted = new PodferryError('AGENT_LOST', 'the agent was restarted in the middle of the order');
-    if (journal.order.kind === OrderKind.ORDER_KIND_CHECKPOINT && journal.appPid !== undefined) {
+    if (journal.order.kind === OrderKind.ORDER_KIND_CHECKPOINT && journal.appPid !== undefined && !journal.draining) {
       try {
         continueTree(applicationTree(journal.appPid).processes);
       } catch (error) {
@@ -149,7 +197,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     await before; // a checkpoint that RESUME has aborted continues the tree itself
     const started = performance.now();
     const orderLog = log.child({ migration: order.migrationUid, attempt: order.attempt, order: OrderKind[order.kind] });
-    transfer = undefined;
+    // what the drain of a restore cost is told until the next move
+    if (order.kind !== OrderKind.ORDER_KIND_CONTINUE) transfer = undefined;
     const { kind, migrationUid, attempt } = order;
     const isCheckpoint = kind === OrderKind.ORDER_KIND_CHECKPOINT;
     await change({
@@ -163,20 +212,15 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       const runner = runners[kind];
       if (runner === undefined || placeholder === undefined)
         throw new PodferryError('PLACEHOLDER_MISSING', `container ${config.original.container} does not run`);
-      const result = await runner(order, {
-        config,
-        log: orderLog,
-        agentRoot: deps.agentRoot,
-        facts: deps.facts,
-        journal,
-        placeholder,
-        home,
-        signal: abort.signal,
-        deadlineMs: order.timeoutMs,
-      });
-      transfer = result.transfer;
+      await collecting.breakOff();
+      await drains.wait(kind, abort.signal);
+      await connectToTarget(order, links, orderLog);
+      const result = await runner(order, contextFor(placeholder, orderLog, abort.signal, order.timeoutMs));
+      if (result.transfer !== undefined) transfer = { ...result.transfer, directBytes: BigInt(links.bytes) };
       if (result.preflight !== undefined) reasons = result.preflight;
       await endOrder(OrderStatus.ORDER_STATUS_DONE, undefined, result.journal);
+      if (result.drain !== undefined) drains.follow(result.drain);
+      if (kind === OrderKind.ORDER_KIND_CONTINUE) drains.fill();
       orderLog.info('order done', { tookMs: Math.round(performance.now() - started) });
     } catch (thrown) {
       const error = toPodferryError(thrown, `carry out ${OrderKind[kind]}`);
@@ -184,6 +228,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       await endOrder(OrderStatus.ORDER_STATUS_FAILED, error, isCheckpoint ? { role: 'serving' } : {});
     } finally {
       clearTimeout(timer);
+      const status = journal.order?.status ?? OrderStatus.ORDER_STATUS_UNSPECIFIED;
+      if (isLinkOver(kind, status, journal.draining)) links.close();
     }
   };
 
@@ -195,7 +241,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     const isKnown = journal.placeholder?.pid === found.pid && journal.placeholder.startTime === found.startTime;
     if (!isKnown) {
       const role = afterRestart[journal.role];
-      await change({ role, placeholder: found, appPid: undefined, stopped: [] });
+      const gone = { appPid: undefined, stopped: [], draining: false, restoredFrom: undefined };
+      await change({ role, placeholder: found, ...gone });
       if (role === 'waiting') await prepareTarget(found, deps);
     }
     if (journal.role === 'serving' && journal.appPid === undefined && underWay === undefined) {
@@ -207,11 +254,16 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
   return {
     state,
     welcome(welcome) {
-      home?.close();
+      const last = home;
+      // Whoever still reads from it would lose its pages.
+      if (last !== undefined) {
+        const readers = Promise.allSettled([drains.settled(), collecting.settled(), underWay?.done]);
+        void readers.then(() => last.close());
+      }
       const { store: settings } = welcome;
       if (settings === undefined) return;
       const store = createS3Store(settings);
-      home = { welcome, store, close: () => store.close() };
+      home = { welcome, store: links.over(store), close: () => store.close() };
     },
     order(order) {
       const admission = admit(order, journal, config.restoreFor);
@@ -247,6 +299,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
       while (!signal.aborted) {
         try {
           await look();
+          if (underWay === undefined) collecting.look();
         } catch (error) {
           log.warn('cannot look after the container; trying again', errorFields(error));
         }
@@ -257,6 +310,8 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
         );
       }
       await underWay?.done;
+      await drains.settled();
+      await collecting.breakOff();
     },
   };
 }

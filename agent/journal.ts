@@ -12,6 +12,8 @@ const Order = z.object({
   failure: z.object({ code: z.string(), message: z.string() }).optional(),
 });
 
+const CheckpointRef = z.object({ id: z.string(), manifestKey: z.string(), manifestSha256: z.string() });
+
 /**
  * What the agent must still know after its own restart; kept on the memory-backed work volume, which lives as long as the pod.
  *
@@ -25,8 +27,12 @@ export const Journal = z.object({
   appPid: z.int().optional(),
   /** Processes that were stopped by us and are continued by RESUME or CONTINUE; the start time tells them from a later pid of the same number. */
   stopped: z.array(z.object({ pid: z.int(), startTime: z.string() })).default([]),
+  /** Pages of the restored tree still arrive: whoever finds this after a restart of the agent must not let the tree go on. */
+  draining: z.boolean().default(false),
+  /** What it is restored from, again if need be, while it drains. */
+  restoredFrom: CheckpointRef.optional(),
   order: Order.optional(),
-  checkpoint: z.object({ id: z.string(), manifestKey: z.string(), manifestSha256: z.string() }).optional(),
+  checkpoint: CheckpointRef.optional(),
 });
 export type Journal = z.infer<typeof Journal>;
 export type Role = Journal['role'];

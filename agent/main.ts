@@ -2,7 +2,7 @@ import { machine, release } from 'node:os';
 import { connect } from './hub/connection.ts';
 import { hello } from './hub/hello.ts';
 import { parseConfig } from './config.ts';
-import { criuVersion } from './criu/version.ts';
+import { criuVersion, warmCriu } from './criu/version.ts';
 import { createFerry } from './ferry.ts';
 import { journalFile } from './journal.ts';
 import { criuInAgent } from './orders/criu-commands.ts';
@@ -25,6 +25,9 @@ async function main(): Promise<void> {
       log.error('criu is not usable: the application runs, but cannot be moved', errorFields(error));
       return '';
     },
+  );
+  warmCriu(criuInAgent(agentRoot, config.criuPreload), versionDeadlineMs).catch((error: unknown) =>
+    log.debug('criu check ended badly', errorFields(error)),
   );
   const greeting = await hello(agentVersion, criu);
 

@@ -2,6 +2,12 @@ import { z } from 'zod';
 import { PodferryError } from '../proto/errors.ts';
 import { ports, systemNamespace } from '../proto/names.ts';
 
+const daySeconds = 24 * 60 * 60;
+const maxTtlSeconds = 3650 * daySeconds;
+
+/** A checkpoint that still uses packs of one more than this many before it costs more storage than it saves. */
+const retentionDepth = 16;
+
 /** An empty variable is one that is not set: that is how an optional key of a ConfigMap arrives. */
 function optional<T extends z.ZodType>(schema: T): z.ZodPreprocess<T> {
   return z.preprocess((value) => (value === '' ? undefined : value), schema);
@@ -21,6 +27,15 @@ const Environment = z.object({
   PODFERRY_S3_FORCE_PATH_STYLE: optional(z.enum(['true', 'false']).default('false')),
   PODFERRY_S3_ACCESS_KEY_ID: z.string().min(1),
   PODFERRY_S3_SECRET_ACCESS_KEY: z.string().min(1),
+  PODFERRY_RETENTION_COUNT: optional(z.coerce.number().int().min(1).max(1000).default(2)),
+  PODFERRY_RETENTION_TTL_SECONDS: optional(
+    z.coerce
+      .number()
+      .int()
+      .min(60)
+      .max(maxTtlSeconds)
+      .default(7 * daySeconds),
+  ),
 });
 
 export interface Config {
@@ -42,6 +57,8 @@ export interface Config {
   };
   /** Without slashes at its ends. */
   readonly prefix: string;
+  /** What agents get to know of how long checkpoints are kept. */
+  readonly retention: { readonly count: number; readonly ttlSeconds: number; readonly depth: number };
 }
 
 /** @throws PodferryError CONFIG_INVALID naming the variables; never their values */
@@ -68,5 +85,10 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
       forcePathStyle: values.PODFERRY_S3_FORCE_PATH_STYLE === 'true',
     },
     prefix: values.PODFERRY_S3_PREFIX.replace(/^\/+|\/+$/g, ''),
+    retention: {
+      count: values.PODFERRY_RETENTION_COUNT,
+      ttlSeconds: values.PODFERRY_RETENTION_TTL_SECONDS,
+      depth: retentionDepth,
+    },
   };
 }

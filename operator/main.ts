@@ -8,6 +8,8 @@ import { systemClock } from './clock.ts';
 import { parseConfig, type Config } from './config.ts';
 import { createHealthServer } from './health.ts';
 import { createTlsServer, keepCertificate, readKeyPair } from './hub/tls.ts';
+import { createKeys } from './keys/keys.ts';
+import { awaitMasterKey } from './keys/master-key.ts';
 import { createKubeClient, type KubeClient } from './kube/client.ts';
 import { createLeader, type Leader } from './kube/leader.ts';
 import { markLeader, unmarkLeader } from './leading.ts';
@@ -22,9 +24,17 @@ async function run(config: Config, log: Log): Promise<number> {
   const kube = new KubeConfig();
   kube.loadFromDefault();
   const client = createKubeClient(kube);
-  const operator = createOperator({ client, clock: systemClock, log, store: config.store, prefix: config.prefix });
   const stopping = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stopping.abort());
+  const masterKey = await awaitMasterKey(
+    client,
+    config.namespace,
+    (error) => log.warn('master key not read yet', errorFields(error)),
+    stopping.signal,
+  );
+  const { store, prefix, retention } = config;
+  const keys = createKeys(masterKey);
+  const operator = createOperator({ client, clock: systemClock, log, store, prefix, retention, keys });
 
   const health = createHealthServer(() => operator.problems());
   health.listen(config.healthPort);

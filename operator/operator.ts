@@ -1,5 +1,5 @@
 import { annotations } from '../proto/names.ts';
-import type { Store } from '../proto/gen/agent/v1/agent.ts';
+import type { Retention, Store } from '../proto/gen/agent/v1/agent.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import type { Clock } from './clock.ts';
 import { createAgents, type PodIdentity } from './hub/agents.ts';
@@ -8,6 +8,7 @@ import { createHub, type Hub } from './hub/hub.ts';
 import { welcomeFor } from './hub/welcome.ts';
 import { migrationsPath } from './kube/apply.ts';
 import { paths, type KubeClient } from './kube/client.ts';
+import type { Keys } from './keys/keys.ts';
 import { createEvents } from './kube/events.ts';
 import { createInformer, type Informer } from './kube/informer.ts';
 import { keyOf, type Key, type KubeObject, type Node, type Pod, type ReplicaSet } from './kube/objects.ts';
@@ -24,6 +25,8 @@ export interface OperatorOptions {
   readonly log: Log;
   readonly store: Store;
   readonly prefix: string;
+  readonly retention: Retention;
+  readonly keys: Keys;
 }
 
 export interface Operator {
@@ -41,7 +44,8 @@ export interface Operator {
 const staleAfterMs = 180_000;
 
 /** The operator without its process: builds the parts and wires wake-ups to queues. */
-export function createOperator({ client, clock, log, store, prefix }: OperatorOptions): Operator {
+export function createOperator(options: OperatorOptions): Operator {
+  const { client, clock, log, keys } = options;
   function informer<T extends KubeObject>(path: string): Informer<T> {
     return createInformer<T>({
       client,
@@ -62,7 +66,7 @@ export function createOperator({ client, clock, log, store, prefix }: OperatorOp
   const hub = createHub({
     authenticate: createAuthenticate(client, pods, clock),
     agents,
-    welcomeFor: (podUid) => welcomeFor(podUid, { pods, replicaSets, store, prefix }),
+    welcomeFor: (podUid) => welcomeFor(podUid, { ...options, pods, replicaSets }),
     isLeading: () => work !== undefined,
     log,
   });
@@ -124,7 +128,7 @@ export function createOperator({ client, clock, log, store, prefix }: OperatorOp
       for (const each of Object.values(informers)) each.start();
     },
     lead() {
-      const deps: Deps = { ...informers, client, clock, log, events, agents, hubSinceMs: clock.now() };
+      const deps: Deps = { ...informers, client, clock, log, events, agents, keys, hubSinceMs: clock.now() };
       const podQueue = createQueue({
         workers: 4,
         clock,

@@ -101,6 +101,16 @@ export const errorKinds = {
   OBJECT_CORRUPT: { retryable: false, hint: 'an object is not what was stored; use another checkpoint' },
   MANIFEST_INVALID: { retryable: false, hint: 'the manifest is not one this version can read' },
 
+  KEY_WRONG: {
+    retryable: false,
+    hint: 'the object was sealed with another key; is the key named in its manifest the right one?',
+  },
+  DIRECT_FAILED: {
+    retryable: true,
+    hint: 'none: pages take the way through storage; may the pods of the two nodes talk to each other?',
+  },
+  DRAINING: { retryable: true, hint: 'wait until the pages of the last restore have arrived' },
+
   // the move
   SOURCE_GONE: { retryable: false, hint: 'the pod ended before it could be moved' },
   AGENT_LOST: {

@@ -17,6 +17,8 @@ export const annotations = {
   reason: `${group}/reason`,
   /** On a pod, beside the trigger: name of the node to move to. */
   targetNode: `${group}/target-node`,
+  /** On a pod: the strategy of the Migrations made for its trigger annotation (proto/migration.ts). */
+  strategy: `${group}/strategy`,
 
   /** Written by us on the pod template: version of the injection. */
   injected: `${group}/injected`,
@@ -29,6 +31,8 @@ export const annotations = {
   generation: `${group}/generation`,
   /** Written by us on target pods: uid of the Migration they wait for. Its agent starts nothing by itself. */
   restore: `${group}/restore`,
+  /** Written by us on target pods once their process runs: a change of the pod, at which its kubelet looks at it. */
+  started: `${group}/started`,
   /** Written by us on target pods: uid of the ReplicaSet that adopts them at the cutover. */
   replicaSet: `${group}/replica-set`,
 } as const;
@@ -100,6 +104,8 @@ export const secrets = {
   ca: 'podferry-ca',
   webhookTls: 'podferry-webhook-tls',
   operatorTls: 'podferry-operator-tls',
+  /** Made by the operator; every checkpoint is sealed with a key that is derived from it. */
+  masterKey: 'podferry-master-key',
 } as const;
 export const webhookConfiguration = 'podferry';
 export const leaderLease = 'podferry-operator';

@@ -8,8 +8,8 @@ import { PodferryError, toPodferryError } from '../../proto/errors.ts';
 export class Attempt {
   readonly #controller = new AbortController();
   readonly #doing: string;
-  readonly #endsAt: number;
-  readonly #timer: NodeJS.Timeout;
+  #endsAt: number;
+  #timer: NodeJS.Timeout;
   readonly #outer: AbortSignal | undefined;
   readonly #onOuter = (): void => this.fail(this.#outer?.reason);
 
@@ -20,9 +20,7 @@ export class Attempt {
     setMaxListeners(0, this.signal);
     this.#endsAt = performance.now() + deadlineMs;
     this.#outer = outer;
-    this.#timer = setTimeout(() => {
-      this.fail(new PodferryError('DEADLINE_EXCEEDED', `${doing} took longer than ${deadlineMs} ms`, { deadlineMs }));
-    }, deadlineMs);
+    this.#timer = this.#endIn(deadlineMs);
     outer?.addEventListener('abort', this.#onOuter, { once: true });
     if (outer?.aborted === true) this.#onOuter();
   }
@@ -60,6 +58,21 @@ export class Attempt {
   failure(error: unknown): PodferryError {
     this.fail(error);
     return toPodferryError(this.signal.reason, this.#doing);
+  }
+
+  #endIn(deadlineMs: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.fail(
+        new PodferryError('DEADLINE_EXCEEDED', `${this.#doing} took longer than ${deadlineMs} ms`, { deadlineMs }),
+      );
+    }, deadlineMs);
+  }
+
+  /** Goes on without its caller: with a deadline of its own, from now, and without the signal. */
+  carryOn(deadlineMs: number): void {
+    this.end();
+    this.#endsAt = performance.now() + deadlineMs;
+    this.#timer = this.#endIn(deadlineMs);
   }
 
   /** Forgets deadline and signal. */

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { encodePagemap } from '../criu/images.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { compactPagemap } from '../pages/pagemap-compact.ts';
-import type { Manifest, PageRun } from '../store/manifest.ts';
+import type { Manifest, PageRun, StoredImage } from '../store/manifest.ts';
 import type { PackReader } from '../store/pack-reader.ts';
 
+const imagesAtATime = 8;
 const zeroes = Buffer.alloc(256 * pageBytes);
 
 async function withNewFile(path: string, use: (file: FileHandle) => Promise<void>): Promise<void> {
@@ -24,11 +25,17 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
 /** Writes CRIU's metadata images. @throws PodferryError of the store, or of a pack that is not what was stored */
 export async function writeImages(manifest: Manifest, reader: PackReader, dir: string): Promise<void> {
   reader.prefetch(manifest.images.flatMap((image) => image.at.map((extent) => extent.pack)));
-  for (const { name, at } of manifest.images) {
-    await withNewFile(join(dir, name), async (file) => {
-      for await (const part of reader.parts(at)) await writeAll(file, part);
-    });
+  // Each holds one pack at a time, and most lie in the same one.
+  for (let i = 0; i < manifest.images.length; i += imagesAtATime) {
+    const images = manifest.images.slice(i, i + imagesAtATime);
+    await Promise.all(images.map((image) => writeImage(image, reader, dir)));
   }
+}
+
+async function writeImage({ name, at }: StoredImage, reader: PackReader, dir: string): Promise<void> {
+  await withNewFile(join(dir, name), async (file) => {
+    for await (const part of reader.parts(at)) await writeAll(file, part);
+  });
 }
 
 /** Writes the pagemaps, and of the pages only those that CRIU needs before the lazy daemon works. @throws as writeImages */

@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { PodferryError } from '../../proto/errors.ts';
+import { PodferryError, toPodferryError } from '../../proto/errors.ts';
 import { criuErrors } from '../criu/child.ts';
 import type { Criu } from '../criu/command.ts';
-import { restoreArgs, restoreLogName, startLazyDaemon, type LazyDaemon } from '../criu/restore.ts';
-import { LazyServer } from '../pages/lazy-server.ts';
+import { restoreArgs, restoreLogName, type LazyDaemon } from '../criu/restore.ts';
+import type { FaultGuard } from '../launch/fault-guard.ts';
+import { exists, readProcess, threadStates } from '../launch/proc-stat.ts';
+import { killTree } from '../launch/process-tree.ts';
+import type { LazyServer } from '../pages/lazy-server.ts';
 import type { Manifest } from '../store/manifest.ts';
-import type { PackReader } from '../store/pack-reader.ts';
 import type { Attempt } from './attempt.ts';
 import { openStdio } from './stdio.ts';
 import type { Stopwatch } from './stopwatch.ts';
@@ -16,6 +18,11 @@ import { endedWithin, killPids } from './tree.ts';
 const cleanUpMs = 10_000;
 const killAgainMs = 50;
 const daemonGraceMs = 1_000;
+
+/** SIGSTOP takes effect in well under a millisecond, unless the machine is overloaded. */
+const stopMs = 5_000;
+const lookEveryMs = 1;
+const stoppedStates = 'TtZX';
 
 /** One run of `criu restore` for the launcher, which puts it into the application's cgroup under its supervisor. */
 export interface RestoreRun {
@@ -35,8 +42,15 @@ export interface RestoreRun {
  */
 export type RunRestore = (run: RestoreRun) => Promise<void>;
 
+/** What an application that runs on while its pages arrive needs from the launcher. */
+export interface LazyCare {
+  /** Makes a missing page wait even when CRIU's daemon dies. @throws PodferryError when it cannot: then every page is put in first */
+  readonly guard: (rootPid: number, daemonPid: number) => Promise<FaultGuard>;
+  /** Called before a tree with missing pages is killed; until then its processes wait for these. Must not throw. */
+  readonly beforeKill?: () => Promise<void>;
+}
+
 export interface RestoreTreeOptions {
-  /** Runs the lazy daemon. */
   readonly criu: Criu;
   readonly runRestore: RunRestore;
   readonly firstInheritedFd: number;
@@ -44,38 +58,121 @@ export interface RestoreTreeOptions {
   /** Holds the metadata images and the pages that are not lazy. */
   readonly workDir: string;
   readonly manifest: Manifest;
-  readonly reader: PackReader;
+  readonly daemon: LazyDaemon;
+  readonly server: LazyServer;
   /** All processes that the images hold, root first; none of them exists yet. */
   readonly pids: readonly number[];
+  /** undefined: the tree is not restored before every page is in. */
+  readonly lazy: LazyCare | undefined;
   readonly watch: Stopwatch;
 }
 
+/** A restored and stopped tree. */
+export interface Restored {
+  /** Resolves when every page is in. Rejects with the first failure when nothing of the tree is alive. */
+  readonly pages: Promise<void>;
+  /**
+   * Makes the tree fit to be continued with pages missing: sets up the guard or, when that cannot be, puts every page in first. To be called once.
+   * Resolves to why it had to; rejects when the tree is lost, as `pages` does.
+   */
+  readonly prepare: () => Promise<PodferryError | undefined>;
+  /** Begins to put in what nobody waits for. Before it only touched pages are answered. */
+  readonly fill: () => void;
+}
+
 /**
- * Restores the tree stopped and waits until the lazy daemon has put every page in.
+ * Restores the tree stopped. Without `lazy` every page is in then.
  * @throws PodferryError the attempt's failure, when everything it made is gone
  */
-export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt): Promise<void> {
-  const { criu, workDir, manifest, reader, watch } = options;
-  const daemon = await startLazyDaemon(criu, workDir, attempt.signal);
-  watch.lap('lazy daemon');
-  const server = new LazyServer({ socket: daemon.pages, images: manifest.pages, reader, fail: attempt.fail });
+export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt): Promise<Restored> {
+  const { daemon, server, watch, lazy } = options;
   const restored = runCriu(options, attempt);
   // When CRIU's restore fails so does its daemon, whose words only say that. Alone, the daemon's failure must not go unnoticed.
+  let graceMs = daemonGraceMs;
   daemon.done.catch(async (error: unknown) => {
-    await delay(daemonGraceMs);
+    await delay(graceMs);
     attempt.fail(error);
   });
   try {
     await attempt.race(restored);
     watch.lap('criu restore');
+    await allStopped(options.pids, attempt);
+    graceMs = 0;
+    if (lazy !== undefined) return lazyTree(options, lazy, attempt);
+    server.fill();
     await attempt.race(daemon.done);
     watch.lap('pages');
+    daemon.pages.destroy();
+    return { pages: Promise.resolve(), prepare: async () => undefined, fill: () => undefined };
   } catch (error) {
     const failure = attempt.failure(error);
     server.stop();
     await cleanUp(options, daemon, restored);
     throw failure;
   }
+}
+
+/** CRIU ends as soon as it has sent the stops: a process may still be on its way to its own. */
+async function allStopped(pids: readonly number[], attempt: Attempt): Promise<void> {
+  const endsAt = performance.now() + stopMs;
+  for (;;) {
+    const running = pids.find((pid) => !threadStates(pid).every((state) => stoppedStates.includes(state)));
+    if (running === undefined) return;
+    if (performance.now() > endsAt) {
+      const message = `the restored process ${running} did not stop within ${stopMs} ms`;
+      throw new PodferryError('CRIU_RESTORE_FAILED', message, { pid: running });
+    }
+    await attempt.race(delay(lookEveryMs));
+  }
+}
+
+function lazyTree(options: RestoreTreeOptions, lazy: LazyCare, attempt: Attempt): Restored {
+  const { server, daemon, manifest } = options;
+  let guarding: Promise<FaultGuard | undefined> = Promise.resolve(undefined);
+  const prepare = async (): Promise<PodferryError | undefined> => {
+    let unguarded: PodferryError | undefined;
+    guarding = lazy.guard(manifest.rootPid, daemon.pid).catch((error: unknown) => {
+      unguarded = toPodferryError(error, 'guard the restored memory');
+      return undefined;
+    });
+    await attempt.race(guarding);
+    if (unguarded === undefined) return undefined;
+    server.fill();
+    await attempt.race(daemon.done);
+    return unguarded;
+  };
+  return { pages: drain(options, lazy, () => guarding, attempt), prepare, fill: () => server.fill() };
+}
+
+/** The rest of a lazy restore: until all pages are in, the tree, CRIU's daemon and the page server live or die together. */
+async function drain(
+  options: RestoreTreeOptions,
+  lazy: LazyCare,
+  guard: () => Promise<FaultGuard | undefined>,
+  attempt: Attempt,
+): Promise<void> {
+  const { daemon, server, manifest } = options;
+  const made = options.pids.flatMap((pid) => readProcess(pid) ?? []);
+  try {
+    await attempt.race(daemon.done);
+  } catch (error) {
+    const failure = attempt.failure(error);
+    server.stop();
+    // Whoever touches a missing page waits: the guard holds it. So there is time to say that the container is to stay.
+    await lazy.beforeKill?.();
+    const dead = killTree(manifest.rootPid, cleanUpMs);
+    killPids(made.filter((process) => exists(process)).map(({ pid }) => pid));
+    await dead.catch(attempt.fail);
+    await endedWithin(
+      made.filter((process) => exists(process)).map(({ pid }) => pid),
+      cleanUpMs,
+    );
+    await daemon.kill();
+    await (await guard())?.release();
+    throw failure;
+  }
+  // First: until then a page that never had content waits as well.
+  await (await guard())?.release();
   daemon.pages.destroy();
 }
 

@@ -4,27 +4,28 @@ import { Readable } from 'node:stream';
 import { PodferryError } from '../../proto/errors.ts';
 import type { Criu } from '../criu/command.ts';
 import { decodePstree } from '../criu/images.ts';
-import { firstPacks } from '../pages/lazy-server.ts';
+import { startLazyDaemon } from '../criu/restore.ts';
+import { LazyServer, type LazyCounts } from '../pages/lazy-server.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
-import {
-  maxManifestBytes,
-  packBytes,
-  parseManifest,
-  sha256Hex,
-  type CheckpointRef,
-  type Manifest,
-} from '../store/manifest.ts';
+import { packBytes, type CheckpointRef, type Manifest } from '../store/manifest.ts';
 import { PackReader } from '../store/pack-reader.ts';
+import { readManifest } from '../store/read-manifest.ts';
+import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
 import { Attempt } from './attempt.ts';
 import { writeImages, writePagemaps } from './images-on-disk.ts';
-import { restoreTree, type RunRestore } from './restore-tree.ts';
+import { makeKit, type RestoreKit } from './restore-kit.ts';
+import { restoreTree, type LazyCare, type RunRestore } from './restore-tree.ts';
 import { Stopwatch, type Timing } from './stopwatch.ts';
 import { assertPidsFree } from './tree.ts';
 
-/** Bounds the agent's memory: this many packs are read ahead or being served at a time. */
-const packsInMemory = 16;
+/** For metadata and the pages that CRIU reads from files. */
+const metadataPacksInMemory = 4;
+
+/** A drain may take this long and a second for each MiB: far more than any network that could be used, but an end. */
+const leastDrainMs = 600_000;
+const msPerMib = 1_000;
 
 const archiveChunkBytes = 256 * 1024;
 
@@ -36,17 +37,33 @@ export interface RestoreOptions {
   readonly firstInheritedFd: number;
   readonly store: Store;
   readonly ref: CheckpointRef;
-  /** The checkpoint must be of this one. */
-  readonly instance: string;
+  /** The checkpoint must be of its instance. */
+  readonly sealing: Sealing;
   /** The target container's first process, whose input, output and error the application gets. */
   readonly stdioPid: number;
   /** On tmpfs, for this restore alone: made, and removed at the end. */
   readonly workDir: string;
   /** Called before CRIU runs when the checkpoint has files; consumes the whole archive. */
   readonly unpackFiles?: (archive: Readable, deleted: readonly string[], signal: AbortSignal) => Promise<void>;
-  /** From now. */
+  /** Lets the tree be used before every page is in; undefined: it is restored in full. */
+  readonly lazy?: LazyCare;
+  /** How many packs are read at a time ahead of CRIU; 0: none. */
+  readonly prefetchWorkers?: number;
+  readonly faultPromotion?: boolean;
+  /** Made ready ahead; it is this restore's then. */
+  readonly kit?: RestoreKit;
+  /** From now, until the tree is restored. */
   readonly deadlineMs: number;
+  /** Ends the restore; not the drain after it. */
   readonly signal?: AbortSignal;
+}
+
+/** The end of a lazy restore. */
+export interface Drained {
+  readonly drainMs: number;
+  /** Read from the store, in all. */
+  readonly storedBytes: number;
+  readonly counts: LazyCounts;
 }
 
 export interface RestoredTree {
@@ -63,79 +80,133 @@ export interface RestoredTree {
   readonly fileBytes: number;
   readonly tookMs: number;
   readonly timeline: readonly Timing[];
+  /** Resolves when every page is in; rejects with a PodferryError when pages are missing and nothing of the tree is alive. */
+  readonly drained: Promise<Drained>;
+  /**
+   * Before a lazily restored tree is continued: sets up its guard or, when that cannot be, puts every page in. To be called once.
+   * Resolves to why it had to; rejects when the tree is lost, as `drained` does.
+   */
+  readonly prepare: () => Promise<PodferryError | undefined>;
+  /** Begins to put in the pages that nobody waits for: not before, so that nothing competes with what a move still has to do. */
+  readonly fill: () => void;
 }
 
 /**
- * Restores a checkpoint and leaves it stopped, with every page in. Nothing of it is used before it was checked against the
- * reference: the manifest first, then each pack.
+ * Restores a checkpoint and leaves it stopped; without `lazy` with every page in. Nothing of it is used before it was checked
+ * against the reference: the manifest first, then each pack.
  * @throws PodferryError when anything fails; nothing of the restored tree is left alive then
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoredTree> {
   const attempt = new Attempt(`restore of checkpoint ${options.ref.id}`, options.deadlineMs, options.signal);
+  const kit = options.kit ?? makeKit();
+  const tidy = async (): Promise<void> => {
+    attempt.end();
+    await kit.frames.close();
+    await rm(options.workDir, { recursive: true, force: true });
+  };
+  let tree: RestoredTree;
   try {
     attempt.signal.throwIfAborted();
     await rm(options.workDir, { recursive: true, force: true });
     await mkdir(options.workDir, { recursive: true, mode: 0o700 });
-    return await restore(options, attempt);
+    tree = await restore(options, attempt, kit);
   } catch (error) {
-    throw attempt.failure(error);
-  } finally {
-    attempt.end();
-    await rm(options.workDir, { recursive: true, force: true });
+    const failure = attempt.failure(error);
+    await tidy();
+    throw failure;
   }
+  // CRIU's daemon writes its log there until the last page is in.
+  const drained = endingWith(tidy, tree.drained);
+  // Whoever has no use for a lazy tree need not look at it.
+  drained.catch(() => undefined);
+  if (options.lazy === undefined) await drained;
+  else attempt.carryOn(leastDrainMs + (tree.pageBytes / 2 ** 20) * msPerMib);
+  return { ...tree, drained };
 }
 
-async function restore(options: RestoreOptions, attempt: Attempt): Promise<RestoredTree> {
+async function restore(options: RestoreOptions, attempt: Attempt, kit: RestoreKit): Promise<RestoredTree> {
   const { workDir, store } = options;
   const { signal } = attempt;
   const watch = new Stopwatch();
-  const manifest = await readManifest(options, signal);
+  const manifest = await readManifest(store, options.ref, options.sealing, signal);
   watch.lap('manifest');
 
-  const pool = new BufferPool(packsInMemory, packBytes);
-  const reader = new PackReader({ store, packs: manifest.packs, pool, signal });
-  await writeImages(manifest, reader, workDir);
+  const reading = { store, packs: manifest.packs, sealing: options.sealing, signal };
+  const reader = new PackReader({ ...reading, ...kit });
+  // Little, and needed at once: opened here while the threads are still starting.
+  const metadata = new PackReader({ ...reading, pool: new BufferPool(metadataPacksInMemory, packBytes) });
+  await writeImages(manifest, metadata, workDir);
   const processes = decodePstree(await readFile(join(workDir, 'pstree.img')));
   await assertPidsFree(processes);
-  await writePagemaps(manifest, reader, workDir);
-  // From here on the store is busy while files are unpacked and CRIU starts.
-  reader.prefetch(firstPacks(manifest.pages));
   watch.lap('images');
-  await unpack(options, manifest, reader, signal);
-  watch.lap('files');
 
+  const daemon = startLazyDaemon(options.criu, workDir, signal);
+  await together(attempt, [
+    daemon,
+    writePagemaps(manifest, metadata, workDir),
+    unpack(options, manifest, reader, signal),
+  ]);
+  if (signal.aborted) {
+    await daemon.then(
+      (started) => started.kill(),
+      () => undefined, // it is the failure, or a consequence
+    );
+    throw attempt.failure(signal.reason);
+  }
+  watch.lap('local pages, files, daemon');
+
+  const { prefetchWorkers, faultPromotion } = options;
+  const { pages } = await daemon;
+  const server = new LazyServer({
+    socket: pages,
+    images: manifest.pages,
+    reader,
+    fail: attempt.fail,
+    ...(prefetchWorkers === undefined ? {} : { prefetchWorkers }),
+    ...(faultPromotion === undefined ? {} : { faultPromotion }),
+  });
   const pids = processes.map((process) => process.pid);
-  await restoreTree({ ...options, manifest, reader, pids, watch }, attempt);
+  const { lazy } = options;
+  const restored = await restoreTree(
+    { ...options, manifest, daemon: await daemon, server, pids, lazy, watch },
+    attempt,
+  );
+  const restoredAt = performance.now();
+  const drained = restored.pages.then((): Drained => {
+    server.stop();
+    const drainMs = Math.round(performance.now() - restoredAt);
+    return { drainMs, storedBytes: reader.readBytes + metadata.readBytes, counts: server.counts };
+  });
   return {
     rootPid: manifest.rootPid,
     pids,
     stoppedBefore: manifest.stoppedBefore,
     generation: manifest.generation,
     pageBytes: sum(manifest.pages.flatMap((image) => image.runs.map((run) => run.pages))) * pageBytes,
-    storedBytes: reader.readBytes,
+    storedBytes: reader.readBytes + metadata.readBytes,
     fileBytes: sum(manifest.files?.archive.map((extent) => extent.bytes) ?? []),
     tookMs: watch.tookMs,
     timeline: watch.timeline,
+    drained,
+    prepare: restored.prepare,
+    fill: restored.fill,
   };
 }
 
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, next) => total + next, 0);
-
-async function readManifest(options: RestoreOptions, signal: AbortSignal): Promise<Manifest> {
-  const { ref, instance } = options;
-  const bytes = await options.store.get(ref.manifestKey, maxManifestBytes, signal);
-  if (sha256Hex(bytes) !== ref.manifestSha256) {
-    throw new PodferryError('OBJECT_CORRUPT', `${ref.manifestKey} is not what was stored`, { key: ref.manifestKey });
+async function endingWith<T>(end: () => Promise<void>, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } finally {
+    await end();
   }
-  const manifest = parseManifest(bytes);
-  if (manifest.checkpoint !== ref.id || manifest.instance !== instance) {
-    throw new PodferryError('MANIFEST_INVALID', `${ref.manifestKey} is of another checkpoint or instance`, {
-      checkpoint: manifest.checkpoint,
-      instance: manifest.instance,
-    });
-  }
-  return manifest;
 }
+
+/** Waits until all parts have ended; the first failure is the attempt's, and so ends the others. */
+async function together(attempt: Attempt, parts: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.all(parts.map((part) => part.catch(attempt.fail)));
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, next) => total + next, 0);
 
 async function unpack(
   options: RestoreOptions,

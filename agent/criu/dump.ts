@@ -1,8 +1,11 @@
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { PodferryError } from '../../proto/errors.ts';
 import { criuErrors, describeEnd, endWithin, startChild } from './child.ts';
 import type { Criu } from './command.ts';
+import { command, encodeHeader } from './page-xfer.ts';
 
 /** How long an aborted CRIU may take to put the processes back as they were before it is killed. */
 const abortGraceMs = 10_000;
@@ -37,6 +40,14 @@ export interface Dump {
   abort(): Promise<void>;
 }
 
+/** A dump that leaves private anonymous memory to us. CRIU holds the tree until it is told that nobody wants a page of it. */
+export interface LazyDump extends Dump {
+  /** Resolves when every image is written. Rejects as done does. */
+  readonly ready: Promise<void>;
+  /** Lets CRIU end; not before `ready`. */
+  release(): void;
+}
+
 /**
  * The options that make ordinary servers dumpable: established connections are restored closed (clients reconnect),
  * connections not yet accepted are dropped, file locks travel.
@@ -55,14 +66,44 @@ const dumpOptions = [
  * @throws PodferryError CRIU_DUMP_FAILED when CRIU cannot be executed
  */
 export async function startDump(options: DumpOptions): Promise<Dump> {
-  const { criu, pid, imagesDir } = options;
+  return (await start(options, ['--page-server', '--ps-socket', '3'], ['pipe'])).dump;
+}
+
+/**
+ * Starts `criu dump` that writes metadata and the pages of shared memory and mapped files to imagesDir, and no others. It needs two
+ * open files for each MiB that it leaves: node has raised the limit, which children inherit, as far as it goes.
+ * @throws PodferryError CRIU_DUMP_FAILED when CRIU cannot be executed
+ */
+export async function startLazyDump(options: DumpOptions): Promise<LazyDump> {
+  const { dump, process } = await start(
+    options,
+    ['--lazy-pages', '--ps-socket', '3', '--status-fd', '4'],
+    ['pipe', 'pipe'],
+  );
+  const status = process.stdio[4] as Readable;
+  const wrote = new Promise<void>((resolve) => status.once('data', () => resolve()));
+  const ready = Promise.race([wrote, dump.done]);
+  ready.catch(() => undefined);
+  // CRIU's answer says nothing more than its exit; an error here comes from its end, which `done` tells in its own words.
+  dump.pages.on('error', () => undefined).resume();
+  status.on('error', () => undefined);
+  const nothing = { command: command.forceClose, flags: 0, pages: 0, page: 0, destination: 0n };
+  return { ...dump, ready, release: () => void dump.pages.write(encodeHeader(nothing)) };
+}
+
+async function start(
+  { criu, pid, imagesDir, stopSeconds }: DumpOptions,
+  pagesTo: readonly string[],
+  fds: readonly 'pipe'[],
+): Promise<{ readonly dump: Dump; readonly process: ChildProcess }> {
   const args = [
     'dump',
     ...['-t', String(pid), '-D', criu.pathFor(imagesDir), '-o', logName, '-v2'],
-    ...['--page-server', '--ps-socket', '3', '--leave-stopped', '--timeout', String(options.stopSeconds)],
+    ...pagesTo,
+    ...['--leave-stopped', '--timeout', String(stopSeconds)],
     ...dumpOptions,
   ];
-  const child = await startChild(criu.command(args), ['pipe'], 'CRIU_DUMP_FAILED');
+  const child = await startChild(criu.command(args), fds, 'CRIU_DUMP_FAILED');
   // The type of an extra pipe does not say so, but node makes a UNIX socket pair.
   const pages = child.process.stdio[3] as Socket;
   const done = child.ended.then(async (end) => {
@@ -72,12 +113,9 @@ export async function startDump(options: DumpOptions): Promise<Dump> {
   });
   // Handled by whoever awaits done; an early rejection must not be an unhandled one.
   done.catch(() => undefined);
-  return {
-    pages,
-    done,
-    async abort() {
-      pages.destroy();
-      await endWithin(child, abortGraceMs);
-    },
+  const abort = async (): Promise<void> => {
+    pages.destroy();
+    await endWithin(child, abortGraceMs);
   };
+  return { dump: { pages, done, abort }, process: child.process };
 }

@@ -13,6 +13,7 @@ export const restoreLogName = 'restore.log';
 
 /** The daemon of CRIU that fills restored processes with their pages. */
 export interface LazyDaemon {
+  readonly pid: number;
   /** Our end of its page server's connection. */
   readonly pages: Socket;
   /** Resolves when every page of every process is in; rejects with CRIU_RESTORE_FAILED. */
@@ -52,7 +53,7 @@ export async function startLazyDaemon(criu: Criu, imagesDir: string, signal: Abo
     signal.throwIfAborted();
     throw error;
   }
-  return { pages, done, kill };
+  return { pid: child.process.pid ?? 0, pages, done, kill };
 }
 
 /** An fd that the restored processes get in place of one they had: CRIU's fd number, and what the source's was. */

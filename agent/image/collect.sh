@@ -25,6 +25,11 @@ for program in "$@"; do
     fi
 done
 
+# Empty since glibc 2.34, but native modules built for older ones name them.
+for library in libdl.so.2 libpthread.so.0 librt.so.1; do
+    for path in /lib/*-linux-gnu/"$library"; do place "$path"; done
+done
+
 place /etc/ssl/openssl.cnf
 place /etc/ssl/certs/ca-certificates.crt
 mkdir -p "$OUT"/usr/lib/ssl

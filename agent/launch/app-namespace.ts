@@ -1,3 +1,5 @@
+import { paths } from '../../proto/names.ts';
+
 /** A program to spawn: `spawn(file, args, { env })`. */
 export interface Command {
   readonly file: string;
@@ -56,13 +58,19 @@ export function inAppNamespace(call: AppPlace & ProgramCall): Command {
   const { agentRoot, placeholderPid } = call;
   const enter = ['--target', String(placeholderPid), '--mount', '--ipc', '--uts', '--wdns=/', '--'];
   const args = [...enter, ...loaderArgv(agentRoot, call)];
-  return inAgentNamespace({ agentRoot, program: programs.nsenter, args });
+  return { ...inAgentNamespace({ agentRoot, program: programs.nsenter, args }), env: environmentOf(call) };
 }
 
 /** The same program in the agent's own namespaces. */
 export function inAgentNamespace(call: { readonly agentRoot: string } & ProgramCall): Command {
   const [file, ...args] = loaderArgv(call.agentRoot, call);
-  return { file, args, env: environment };
+  return { file, args, env: environmentOf(call) };
+}
+
+/** CRIU is told where it keeps what it knows of the kernel (image/criu-tmp.c). */
+function environmentOf({ agentRoot, program }: { readonly agentRoot: string } & ProgramCall): Command['env'] {
+  if (program !== programs.criu) return environment;
+  return { ...environment, PODFERRY_CRIU_CACHE: `${agentRoot}${paths.work}/criu.kdat` };
 }
 
 /** The words that start a program of the agent by its loader, wherever `agentRoot` is visible. */

@@ -12,9 +12,11 @@ const refuse = (why: string): Admission => ({ verdict: 'refuse', why });
 /** The roles in which each order makes sense. */
 const roles: Partial<Record<OrderKind, readonly Role[]>> = {
   [OrderKind.ORDER_KIND_PREFLIGHT]: ['serving'],
+  [OrderKind.ORDER_KIND_PRECOPY]: ['serving'],
   [OrderKind.ORDER_KIND_CHECKPOINT]: ['serving'],
   [OrderKind.ORDER_KIND_RESUME]: ['serving', 'frozen'],
   [OrderKind.ORDER_KIND_RETIRE]: ['frozen'],
+  [OrderKind.ORDER_KIND_WARM]: ['waiting'],
   [OrderKind.ORDER_KIND_RESTORE]: ['waiting'],
   [OrderKind.ORDER_KIND_CONTINUE]: ['restored'],
 };
@@ -29,6 +31,12 @@ const retried: ReadonlySet<OrderKind> = new Set([
   OrderKind.ORDER_KIND_CONTINUE,
 ]);
 
+/** A restored tree that is gone, or never came to be, may be restored once more. */
+function isRestoredAgain(last: NonNullable<Journal['order']>, role: Role): boolean {
+  const isOver = last.status === OrderStatus.ORDER_STATUS_FAILED || last.status === OrderStatus.ORDER_STATUS_DONE;
+  return last.kind === OrderKind.ORDER_KIND_RESTORE && role === 'waiting' && isOver;
+}
+
 /**
  * Decides on an order from the operator. Pure. An order is known by (migration, attempt, kind); of one migration an older
  * attempt is stale; while a tree is stopped only its own migration may give orders; a target obeys only the migration it waits for.
@@ -42,7 +50,7 @@ export function admit(order: Order, journal: Journal, restoreFor: string | undef
   if (isSameMigration && order.attempt === last.attempt && order.kind === last.kind) {
     // A rollback or a cutover that failed must be tried until it works; the others are decided anew by the operator.
     const isTriedAgain = last.status === OrderStatus.ORDER_STATUS_FAILED && retried.has(order.kind);
-    return isTriedAgain ? run : repeat;
+    return isTriedAgain || isRestoredAgain(last, journal.role) ? run : repeat;
   }
 
   const allowed = roles[order.kind];

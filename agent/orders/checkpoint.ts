@@ -7,12 +7,19 @@ import { packFiles } from '../files/archive.ts';
 import { changesSince } from '../files/changes.ts';
 import { listFiles, loadListing } from '../files/listing.ts';
 import { alreadyStopped, applicationTree, continueTree, type ApplicationTree } from '../launch/process-tree.ts';
+import { sealingOf } from '../store/sealing.ts';
 import { baselineFile } from './baseline.ts';
 import type { OrderContext, OrderResult } from './context.ts';
 import { criuInApp } from './criu-commands.ts';
+import { roundLimits } from './precopy.ts';
+import { newTracking } from './tracking.ts';
+import { transferOf } from './transfer.ts';
 
 /** A listing or an archive that takes longer than this inside the freeze is a fault. */
 const filesDeadlineMs = 60_000;
+
+/** Even without PRECOPY. After it, one or two bring what it left up to date. */
+const maxRounds = 5;
 
 /**
  * CHECKPOINT: stops the tree, stores a complete checkpoint, leaves the tree stopped.
@@ -32,19 +39,24 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
   const before = applicationTree(rootPid);
   const wasStopped = new Set(alreadyStopped(before).map(({ pid }) => pid));
   const running = (tree: ApplicationTree) => tree.processes.filter(({ pid }) => !wasStopped.has(pid));
+  const { keyPrefix } = home.welcome;
+  const sealing = sealingOf(home.welcome);
+  const memory = await context.memory.take({ rootPid, keyPrefix, sealing }, newTracking(order.options, context.log));
   try {
     const taken = await takeCheckpoint({
       criu: criuInApp(placeholder.pid, agentRoot, config.criuPreload),
       store: home.store,
-      keyPrefix: home.welcome.keyPrefix,
+      keyPrefix,
       id: order.checkpoint.id,
-      instance: home.welcome.instance,
+      sealing,
       generation: home.welcome.generation,
       facts: context.facts,
       rootPid,
       stdioPid: placeholder.pid,
       stoppedBefore: [...wasStopped],
       workDir: join(config.workDir, 'dump'),
+      memory,
+      rounds: roundLimits(order.options, maxRounds),
       files: async () => {
         const changes = changesSince(baseline, await listFiles(place, config.dataDirs, filesDeadlineMs));
         return { archive: packFiles(place, changes.changed, filesDeadlineMs), deleted: changes.deleted };
@@ -56,18 +68,17 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
     const { transfer } = taken;
     return {
       journal: { role: 'frozen', stopped, checkpoint: taken.ref },
-      transfer: {
-        pageBytes: BigInt(transfer.pageBytes),
-        storedBytes: BigInt(transfer.storedBytes),
-        fileBytes: BigInt(transfer.fileBytes),
-        freezeMs: transfer.freezeMs,
-        tookMs: transfer.tookMs,
-        timeline: [...transfer.timeline],
-      },
+      transfer: transferOf({ ...transfer, timeline: [...transfer.timeline] }),
     };
   } catch (error) {
     context.log.warn('checkpoint failed; the application continues', errorFields(error));
     continueTree(running(applicationTree(rootPid)));
     throw error;
+  } finally {
+    // Kept any longer it could name packs that retention has removed with this checkpoint.
+    // Not waited for: the kernel takes long to end the tracking of much memory, and nobody depends on that.
+    void memory
+      .close()
+      .catch((error: unknown) => context.log.warn('a memory session did not close', errorFields(error)));
   }
 }

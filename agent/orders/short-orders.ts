@@ -1,7 +1,9 @@
 import { markReady, clearReady } from '../launch/ready-mark.ts';
+import { OrderKind, type Order } from '../../proto/gen/agent/v1/agent.ts';
 import { hold } from '../launch/channel.ts';
 import { continueTree, killTree } from '../launch/process-tree.ts';
 import { preflightReasons } from './preflight.ts';
+import type { Journal } from '../journal.ts';
 import type { RunOrder } from './context.ts';
 
 const channelDeadlineMs = 5_000;
@@ -27,6 +29,33 @@ export const retire: RunOrder = async (_order, { journal, placeholder, config })
   await clearReady(config.original.container);
   return { journal: { role: 'moved', appPid: undefined, stopped: [] } };
 };
+
+/**
+ * After a restart of the agent in the middle of a lazy restore: CRIU's daemon died with it, and whoever touches a missing page waits for ever.
+ * Kills the tree and holds the container for its next restore.
+ */
+export async function killIncomplete({ appPid, placeholder }: Journal): Promise<void> {
+  try {
+    if (placeholder !== undefined) await hold(placeholder, true, channelDeadlineMs);
+  } finally {
+    if (appPid !== undefined) await killTree(appPid, killDeadlineMs);
+  }
+}
+
+const fullRestoreMs = 600_000;
+
+/** The order by which an application that lost pages is restored again. */
+export function fullRestore({ order, restoredFrom }: Journal): Order {
+  return {
+    kind: OrderKind.ORDER_KIND_RESTORE,
+    migrationUid: order?.migrationUid ?? '',
+    attempt: order?.attempt ?? 0,
+    timeoutMs: fullRestoreMs,
+    checkpoint: restoredFrom,
+    direct: undefined,
+    options: { strategy: 'full', freezeBudgetMs: 0, off: [] },
+  };
+}
 
 /** CONTINUE: the commit is recorded; the restored tree runs. */
 export const continueRestored: RunOrder = async (_order, { journal, placeholder, config }) => {

@@ -41,6 +41,19 @@ export function findRun(runs: readonly PageRun[], page: number): number | undefi
   return undefined;
 }
 
+/** Index of the first run that ends after a page; runs.length when there is none. @param runs ascending */
+export function firstRunFrom(runs: readonly PageRun[], page: number): number {
+  let low = 0;
+  let high = runs.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const run = runs[middle];
+    if (run !== undefined && run.page + run.pages <= page) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** The parts of runs that make up `pages` pages from `page` on, in order; undefined when one of them is not there. */
 export function sliceRuns(runs: readonly PageRun[], page: number, pages: number): PageRun[] | undefined {
   const parts: PageRun[] = [];

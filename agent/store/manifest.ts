@@ -1,18 +1,18 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { PodferryError } from '../../proto/errors.ts';
 import { pageBytes } from '../pages/page-size.ts';
+import { frameOverhead, framesOf, rawBytesOfFrame } from './frames.ts';
+import { invalid, openManifest, sealManifest } from './manifest-envelope.ts';
+import { NumberReader, NumberWriter } from './run-codec.ts';
+import type { Sealing } from './sealing.ts';
+
+export { maxManifestBytes } from './manifest-envelope.ts';
 
 /** Most bytes of one pack: large enough for a store's full speed, small enough to hold a dozen in memory. */
 export const packBytes = 8 * 1024 * 1024;
 
 /** In place of a pack's index: the pages are all zeroes and stored nowhere. */
 export const zeroPack = -1;
-
-/** No manifest is read beyond this. */
-export const maxManifestBytes = 256 * 1024 * 1024;
-
-const versionOfManifest = 1;
 
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.int().min(0);
@@ -21,14 +21,32 @@ const pid = z.int().positive();
 /** Bytes that lie together in one pack. */
 const extent = z.object({ pack: count, offset: count, bytes: count });
 
-/** Five numbers a run: first page number, pages, flags of CRIU's pagemap, pack (or zeroPack), first page within the pack. */
-const runs = z.array(z.number()).refine((flat) => flat.length % 5 === 0, 'runs are five numbers each');
+const pack = z
+  .object({
+    key: z.string().min(1),
+    /** Raw: what extents and runs address. */
+    bytes: z.int().positive().max(packBytes),
+    /** Length of each sealed frame; they lie one after the other. */
+    frames: z.array(z.int().positive()),
+    /** Of the object, hex. */
+    sha256: digest,
+  })
+  .refine(({ bytes, frames }) => hasFramesFor(bytes, frames), "its frames do not fit the pack's size");
+
+function hasFramesFor(bytes: number, frames: readonly number[]): boolean {
+  const fits = (sealed: number, i: number): boolean =>
+    sealed > frameOverhead && sealed <= rawBytesOfFrame(bytes, i) + frameOverhead;
+  return frames.length === framesOf(bytes) && frames.every(fits);
+}
 
 const manifest = z.object({
-  version: z.literal(versionOfManifest),
   checkpoint: z.string().min(1),
   instance: z.string().min(1),
   generation: count,
+  /** Unix time. */
+  takenMs: count.optional(),
+  /** The checkpoint whose pages this one goes on using. */
+  parent: z.string().min(1).optional(),
   facts: z.object({
     criu: z.string(),
     kernel: z.string(),
@@ -40,11 +58,12 @@ const manifest = z.object({
   stoppedBefore: z.array(pid),
   /** What the container runtime gave as standard input, output and error: `pipe:[4711]`. */
   stdio: z.array(z.object({ fd: z.union([z.literal(0), z.literal(1), z.literal(2)]), link: z.string() })),
-  packs: z.array(z.object({ key: z.string().min(1), bytes: z.int().positive().max(packBytes), sha256: digest })),
+  /** Of this checkpoint and of earlier ones. */
+  packs: z.array(pack),
   /** CRIU's metadata images. */
   images: z.array(z.object({ name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*\.img$/), at: z.array(extent) })),
-  /** Pages of each process (`pid`) and each shared segment (`shmem`). */
-  pages: z.array(z.object({ kind: z.enum(['pid', 'shmem']), id: count, runs })),
+  /** Pages of each process (`pid`) and each shared segment (`shmem`), and how many runs; the runs themselves follow the JSON. */
+  pages: z.array(z.object({ kind: z.enum(['pid', 'shmem']), id: count, runs: count })),
   /** A tar of the changed files of the container's writable layer; absent when nothing was captured. */
   files: z.object({ archive: z.array(extent), deleted: z.array(z.string()) }).optional(),
 });
@@ -86,6 +105,10 @@ export interface Manifest {
   readonly checkpoint: string;
   readonly instance: string;
   readonly generation: number;
+  /** Unix time. */
+  readonly takenMs?: number | undefined;
+  /** The checkpoint whose pages this one goes on using. */
+  readonly parent?: string | undefined;
   readonly facts: HostFacts;
   readonly rootPid: number;
   readonly stoppedBefore: readonly number[];
@@ -106,67 +129,107 @@ export interface CheckpointRef {
 
 export const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-/** The manifest as it is stored: JSON with the runs flattened. */
-export function encodeManifest(m: Manifest): Buffer {
-  const pages = m.pages.map(({ kind, id, runs: list }) => ({
-    kind,
-    id,
-    runs: list.flatMap((run) => [run.page, run.pages, run.flags, run.pack, run.at]),
-  }));
-  return Buffer.from(JSON.stringify({ version: versionOfManifest, ...m, pages }));
+/** Bytes of a pack's object. */
+export const sealedBytes = ({ frames }: Pack): number => frames.reduce((sum, next) => sum + next, 0);
+
+/** The content before it is sealed: length of the JSON, the JSON, the runs of all images. */
+function contentOf(m: Manifest): Buffer {
+  const pages = m.pages.map(({ kind, id, runs }) => ({ kind, id, runs: runs.length }));
+  const json = Buffer.from(JSON.stringify({ ...m, pages }));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(json.byteLength);
+  const numbers = new NumberWriter();
+  for (const { runs } of m.pages) {
+    let next = 0;
+    for (const run of runs) {
+      numbers.write(run.page - next);
+      numbers.write(run.pages);
+      numbers.write(run.flags);
+      // zeroPack becomes 0.
+      numbers.write(run.pack + 1);
+      numbers.write(run.at);
+      next = run.page + run.pages;
+    }
+  }
+  return Buffer.concat([length, json, numbers.bytes()]);
 }
 
-function invalid(why: string, cause?: unknown): PodferryError {
-  return new PodferryError('MANIFEST_INVALID', `the manifest cannot be read: ${why}`, {}, { cause });
+/** The manifest as it is stored, sealed for its instance. @throws RangeError when its runs do not ascend */
+export function encodeManifest(m: Manifest, sealing: Sealing): Buffer {
+  return sealManifest(m.checkpoint, contentOf(m), sealing);
 }
 
-const isCount = (value: number | undefined): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
-
-/** Unflattens and checks the runs of one image: ascending, disjoint, inside their packs. */
-function unflatten(flat: readonly number[], packs: readonly Pack[], where: string): PageRun[] {
+/** Reads and checks the runs of one image: inside their packs. They are disjoint and ascend by the way they are stored. */
+function readRuns(
+  numbers: NumberReader,
+  count: number,
+  packs: readonly Pack[],
+  where: string,
+  name: string,
+): PageRun[] {
   const list: PageRun[] = [];
   let next = 0;
-  for (let i = 0; i < flat.length; i += 5) {
-    const [page, pages, flags, pack, at] = flat.slice(i, i + 5);
-    if (!isCount(page) || !isCount(pages) || !isCount(flags) || !isCount(at) || pages === 0 || page < next) {
-      throw invalid(`run ${i / 5} of ${where} is malformed`);
+  for (let i = 0; i < count; i += 1) {
+    const gap = numbers.read();
+    const pages = numbers.read();
+    const flags = numbers.read();
+    const packNumber = numbers.read();
+    const at = numbers.read();
+    if (gap === undefined || flags === undefined || packNumber === undefined || at === undefined || !pages) {
+      throw invalid(name, `run ${i} of ${where} is malformed`);
     }
-    const size = pack === zeroPack ? Number.POSITIVE_INFINITY : isCount(pack) ? packs[pack]?.bytes : undefined;
-    if (pack === undefined || size === undefined || (at + pages) * pageBytes > size) {
-      throw invalid(`run ${i / 5} of ${where} lies outside its pack`);
-    }
+    const page = next + gap;
     next = page + pages;
+    const pack = packNumber - 1;
+    const size = pack === zeroPack ? Number.POSITIVE_INFINITY : packs[pack]?.bytes;
+    if (size === undefined || (at + pages) * pageBytes > size || !Number.isSafeInteger(next)) {
+      throw invalid(name, `run ${i} of ${where} lies outside its pack`);
+    }
     list.push({ page, pages, flags, pack, at });
   }
   return list;
 }
 
-function checkExtents(list: readonly Extent[], packs: readonly Pack[], where: string): void {
+function checkExtents(list: readonly Extent[], packs: readonly Pack[], where: string, name: string): void {
   for (const { pack, offset, bytes } of list) {
     const size = packs[pack]?.bytes;
-    if (size === undefined || offset + bytes > size) throw invalid(`an extent of ${where} lies outside its pack`);
+    if (size === undefined || offset + bytes > size) throw invalid(name, `an extent of ${where} lies outside its pack`);
   }
 }
 
 /**
- * Reads a manifest and checks that everything it names lies where it can.
- * @throws PodferryError MANIFEST_INVALID
+ * Opens a manifest and checks that everything it names lies where it can.
+ * @param name its key, for messages
+ * @throws PodferryError MANIFEST_INVALID (also: of another instance) | KEY_WRONG | OBJECT_CORRUPT
  */
-export function parseManifest(bytes: Uint8Array): Manifest {
+export function parseManifest(bytes: Uint8Array, sealing: Sealing, name = 'the manifest'): Manifest {
+  const { header, content } = openManifest(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    sealing,
+    name,
+  );
+  const jsonEnd = content.byteLength < 4 ? Number.POSITIVE_INFINITY : 4 + content.readUInt32LE(0);
+  if (jsonEnd > content.byteLength) throw invalid(name, 'it ends in its JSON');
   let json: unknown;
   try {
-    json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+    json = JSON.parse(content.subarray(4, jsonEnd).toString('utf8'));
   } catch (error) {
-    throw invalid('no JSON', error);
+    throw invalid(name, 'no JSON', error);
   }
   const parsed = manifest.safeParse(json);
-  if (!parsed.success) throw invalid(z.prettifyError(parsed.error), parsed.error);
-  const { version: _version, pages, files, ...rest } = parsed.data;
-  for (const image of rest.images) checkExtents(image.at, rest.packs, image.name);
-  if (files !== undefined) checkExtents(files.archive, rest.packs, 'the files');
-  return {
-    ...rest,
-    pages: pages.map(({ kind, id, runs: flat }) => ({ kind, id, runs: unflatten(flat, rest.packs, `${kind} ${id}`) })),
-    ...(files === undefined ? {} : { files }),
-  };
+  if (!parsed.success) throw invalid(name, z.prettifyError(parsed.error), parsed.error);
+  const { pages: images, files, ...rest } = parsed.data;
+  if (rest.instance !== header.instance || rest.checkpoint !== header.checkpoint) {
+    throw invalid(name, 'its header is of another checkpoint than its content');
+  }
+  for (const image of rest.images) checkExtents(image.at, rest.packs, image.name, name);
+  if (files !== undefined) checkExtents(files.archive, rest.packs, 'the files', name);
+  const numbers = new NumberReader(content.subarray(jsonEnd));
+  const pages = images.map(({ kind, id, runs }) => ({
+    kind,
+    id,
+    runs: readRuns(numbers, runs, rest.packs, `${kind} ${id}`, name),
+  }));
+  if (!numbers.isAtEnd) throw invalid(name, 'something follows its runs');
+  return { ...rest, pages, ...(files === undefined ? {} : { files }) };
 }

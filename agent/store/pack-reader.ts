@@ -1,7 +1,9 @@
 import { PodferryError } from '../../proto/errors.ts';
-import type { BufferPool } from './buffer-pool.ts';
-import { digestInThread } from './digest.ts';
-import type { Extent, Pack } from './manifest.ts';
+import { areaOf, marginBytes, type BufferPool } from './buffer-pool.ts';
+import { inlineFrames, type Frames, type SealedPlace } from './frame-threads.ts';
+import { openFrame, packKey, packName, rawBytesOfFrame } from './frames.ts';
+import { sealedBytes, type Extent, type Pack } from './manifest.ts';
+import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
 
 const readAheadOfParts = 4;
@@ -10,7 +12,7 @@ const readAheadOfParts = 4;
 interface Slot {
   readonly index: number;
   readonly buffer: Buffer;
-  /** Resolves to the pack's bytes once they have their digest. */
+  /** Resolves to the pack's bytes once they were opened. */
   readonly ready: Promise<Buffer>;
   holds: number;
   wasHeld: boolean;
@@ -24,10 +26,22 @@ export interface PackReaderOptions {
   readonly packs: readonly Pack[];
   /** Bounds the packs in memory; for this reader alone. */
   readonly pool: BufferPool;
+  readonly sealing: Sealing;
+  /** Who opens whole packs; by default the caller's thread. The caller closes it. */
+  readonly frames?: Frames;
   readonly signal: AbortSignal;
 }
 
-/** Reads packs of a checkpoint, ahead when told to. No byte of a pack is given out before its digest was checked. */
+const corrupt = ({ key }: Pack, frame: number): PodferryError =>
+  new PodferryError('OBJECT_CORRUPT', `frame ${frame} of ${key} is not what was stored`, { key, frame });
+
+/** Where a pack that the store has in memory can be opened from without a copy. */
+function placeOf(held: Buffer | undefined, bytes: number): SealedPlace | undefined {
+  if (held?.byteLength !== bytes || !(held.buffer instanceof SharedArrayBuffer)) return undefined;
+  return { area: held.buffer, at: held.byteOffset, bytes };
+}
+
+/** Reads packs of a checkpoint, ahead when told to. No byte of a pack is given out before its seal was checked. */
 export class PackReader {
   readonly #options: PackReaderOptions;
   /** Least recently used first. */
@@ -74,6 +88,26 @@ export class PackReader {
     }
   }
 
+  /**
+   * One frame of a pack (256 KiB, see frameBytes), read by itself: for somebody who waits for a page of a pack that is not in memory.
+   * The buffer is the caller's.
+   * @throws PodferryError as hold
+   */
+  async frame(index: number, frame: number): Promise<Buffer> {
+    const { store, sealing, signal } = this.#options;
+    const pack = this.#pack(index);
+    const length = pack.frames[frame];
+    if (length === undefined) throw new PodferryError('MANIFEST_INVALID', `${pack.key} has no frame ${frame}`);
+    const offset = pack.frames.slice(0, frame).reduce((sum, next) => sum + next, 0);
+    const sealed = Buffer.allocUnsafe(length);
+    await store.readRange(pack.key, offset, sealed, length, signal);
+    const rawBytes = rawBytesOfFrame(pack.bytes, frame);
+    const target = Buffer.allocUnsafeSlow(rawBytes);
+    if (!openFrame(packKey(sealing, packName(pack.key)), frame, sealed, rawBytes, target)) throw corrupt(pack, frame);
+    this.#readBytes += length;
+    return target;
+  }
+
   release(index: number): void {
     const slot = this.#slots.get(index);
     if (slot === undefined) return;
@@ -118,8 +152,7 @@ export class PackReader {
   }
 
   #load(index: number, isNeeded: boolean): Slot | undefined {
-    const pack = this.#options.packs[index];
-    if (pack === undefined) throw new PodferryError('MANIFEST_INVALID', `there is no pack ${index}`);
+    const pack = this.#pack(index);
     const buffer = this.#options.pool.take() ?? this.#evict(isNeeded);
     if (buffer === undefined) return undefined;
     const slot: Slot = {
@@ -150,15 +183,22 @@ export class PackReader {
     return victim.buffer;
   }
 
+  #pack(index: number): Pack {
+    const pack = this.#options.packs[index];
+    if (pack === undefined) throw new PodferryError('MANIFEST_INVALID', `there is no pack ${index}`);
+    return pack;
+  }
+
   async #fetch(pack: Pack, buffer: Buffer): Promise<Buffer> {
-    const { store, signal } = this.#options;
-    await store.read(pack.key, buffer, pack.bytes, signal);
-    const bytes = buffer.subarray(0, pack.bytes);
-    const digest = await digestInThread(bytes);
-    if (digest !== pack.sha256) {
-      throw new PodferryError('OBJECT_CORRUPT', `${pack.key} is not what was stored`, { key: pack.key });
-    }
-    this.#readBytes += pack.bytes;
-    return bytes;
+    const { store, sealing, signal, frames = inlineFrames } = this.#options;
+    const area = areaOf(buffer);
+    const bytes = sealedBytes(pack);
+    const sealed = placeOf(store.held?.(pack.key), bytes);
+    if (sealed === undefined) await store.read(pack.key, Buffer.from(area, area.byteLength - bytes), bytes, signal);
+    const job = { key: packKey(sealing, packName(pack.key)), area, rawAt: marginBytes, rawBytes: pack.bytes };
+    const badFrame = await frames.open({ ...job, frames: pack.frames, sealed });
+    if (badFrame !== undefined) throw corrupt(pack, badFrame);
+    this.#readBytes += bytes;
+    return buffer.subarray(0, pack.bytes);
   }
 }

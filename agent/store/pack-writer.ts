@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { BufferPool } from './buffer-pool.ts';
-import { digestInThread } from './digest.ts';
+import { areaOf, marginBytes, type BufferPool } from './buffer-pool.ts';
+import { inlineFrames, type Frames } from './frame-threads.ts';
+import { packKey } from './frames.ts';
 import type { Extent, Pack } from './manifest.ts';
+import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
 
 /** What the packs of one checkpoint share. */
@@ -10,6 +12,9 @@ export interface PackUploadOptions {
   /** Of the instance, ending in a slash; packs go below `packs/`. */
   readonly keyPrefix: string;
   readonly pool: BufferPool;
+  readonly sealing: Sealing;
+  /** Who seals; by default the caller's thread. The caller closes it. */
+  readonly frames?: Frames;
   /** Puts under way at a time. */
   readonly parallel: number;
   /** The checkpoint's; aborted puts end with it. */
@@ -23,10 +28,11 @@ interface OpenPack {
   readonly buffer: Buffer;
 }
 
-/** Stores the packs of one checkpoint, several at a time, and knows their digests. */
+/** Seals and stores the packs of one checkpoint, several at a time. */
 export class PackUpload {
   readonly #options: PackUploadOptions;
   readonly #packs: (Pack | undefined)[] = [];
+  readonly #adopted = new Map<string, number>();
   readonly #queue: (() => void)[] = [];
   readonly #pending = new Set<Promise<void>>();
   #active = 0;
@@ -36,7 +42,7 @@ export class PackUpload {
     this.#options = options;
   }
 
-  /** Bytes that are durable. */
+  /** Sealed bytes that are durable; without those of adopted packs. */
   get storedBytes(): number {
     return this.#storedBytes;
   }
@@ -47,6 +53,18 @@ export class PackUpload {
     if (buffer === undefined) return undefined;
     this.#packs.push(undefined);
     return { index: this.#packs.length - 1, buffer };
+  }
+
+  /**
+   * Names a pack of an earlier checkpoint of the same instance and key, so that its pages need not be stored again.
+   * @returns its index, the same one each time
+   */
+  adopt(pack: Pack): number {
+    const known = this.#adopted.get(pack.key);
+    if (known !== undefined) return known;
+    this.#packs.push(pack);
+    this.#adopted.set(pack.key, this.#packs.length - 1);
+    return this.#packs.length - 1;
   }
 
   whenFree(call: () => void): void {
@@ -86,16 +104,18 @@ export class PackUpload {
   }
 
   async #store(pack: OpenPack, bytes: number): Promise<void> {
-    const { store, keyPrefix, signal } = this.#options;
+    const { store, keyPrefix, signal, sealing, frames = inlineFrames } = this.#options;
     await this.#turn();
     try {
       signal.throwIfAborted();
-      const body = pack.buffer.subarray(0, bytes);
-      const sha256 = await digestInThread(body);
-      const key = `${keyPrefix}packs/${randomUUID()}`;
-      await store.put(key, body, { sha256, signal });
-      this.#packs[pack.index] = { key, bytes, sha256 };
-      this.#storedBytes += bytes;
+      const name = randomUUID();
+      const area = areaOf(pack.buffer);
+      const sealed = await frames.seal({ key: packKey(sealing, name), area, rawAt: marginBytes, rawBytes: bytes });
+      signal.throwIfAborted();
+      const key = `${keyPrefix}packs/${name}`;
+      await store.put(key, Buffer.from(area, 0, sealed.bytes), { sha256: sealed.sha256, signal });
+      this.#packs[pack.index] = { key, bytes, frames: [...sealed.frames], sha256: sealed.sha256 };
+      this.#storedBytes += sealed.bytes;
     } finally {
       const next = this.#queue.shift();
       if (next === undefined) this.#active -= 1;

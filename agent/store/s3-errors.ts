@@ -19,6 +19,8 @@ function codeOf(error: unknown, doing: Doing): ErrorCode {
     return 'STORE_DENIED';
   }
   if (status === 404 && doing === 'read') return 'OBJECT_MISSING';
+  // The part that is asked for begins past the end.
+  if (status === 416) return 'OBJECT_CORRUPT';
   if (status === undefined) return 'STORE_UNREACHABLE';
   return doing === 'read' ? 'STORE_READ_FAILED' : 'STORE_WRITE_FAILED';
 }

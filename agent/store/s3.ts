@@ -2,7 +2,13 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { PodferryError } from '../../proto/errors.ts';
 import { isTransient, statusOf, storeError } from './s3-errors.ts';
@@ -32,6 +38,17 @@ const defaultTimeouts: S3Timeouts = { connectMs: 5_000, requestMs: 30_000, idleM
 const tries = 4;
 const backOffMs = 100;
 const maxConnections = 32;
+/** Most that one request may remove. */
+const deletesAtOnce = 1000;
+
+/** What is to be read of an object, and how far that has got. */
+interface Part {
+  readonly offset: number;
+  readonly bytes: number;
+  /** The object must have no more. */
+  readonly isWhole: boolean;
+  done: number;
+}
 
 /** A store that holds connections open; close it when done. */
 export interface ClosableStore extends Store {
@@ -93,6 +110,21 @@ async function holds(store: Store, key: string, body: Uint8Array, signal: AbortS
   }
 }
 
+/** Reads, again after passing faults: the SDK retries until the answer's head has come, a connection lost in mid-body is ours. */
+async function again<T>(key: string, signal: AbortSignal, read: () => Promise<T>): Promise<T> {
+  for (let left = tries; ; left -= 1) {
+    try {
+      return await read();
+    } catch (error) {
+      const final = error instanceof PodferryError || !isTransient(error) || signal.aborted || left <= 1;
+      if (final) throw storeError(error, 'read', key, signal);
+      await delay(backOffMs * (tries - left + 1), undefined, { signal }).catch(() => {
+        throw storeError(error, 'read', key, signal);
+      });
+    }
+  }
+}
+
 /**
  * An S3 bucket: AWS, MinIO, Ceph RGW and anything else that speaks it.
  * @throws nothing itself; connections are made on first use
@@ -114,34 +146,49 @@ export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defau
     await client.send(command, { abortSignal: options.signal });
   }
 
-  /** Copies the object from byte `from` on into target; resolves to where it got. A break in mid-body is thrown. */
-  async function readFrom(
-    key: string,
-    target: Uint8Array,
-    at: { from: number },
-    bytes: number,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const ranged = at.from > 0;
-    const command = new GetObjectCommand({ Bucket, Key: key, ...(ranged ? { Range: `bytes=${at.from}-` } : {}) });
+  /** Copies the rest of a part of an object into target. A break in mid-body is thrown, and part.done says how far it got. */
+  async function readRest(key: string, target: Uint8Array, part: Part, signal: AbortSignal): Promise<void> {
+    const from = part.offset + part.done;
+    const Range =
+      part.isWhole && from === 0 ? undefined : `bytes=${from}-${part.isWhole ? '' : part.offset + part.bytes - 1}`;
+    const command = new GetObjectCommand({ Bucket, Key: key, ...(Range === undefined ? {} : { Range }) });
     const answer = await client.send(command, { abortSignal: signal });
     const body = answer.Body;
     if (!(body instanceof Readable)) throw new PodferryError('STORE_READ_FAILED', `read of ${key}: no body`, { key });
     try {
       const announced = answer.ContentLength;
-      if (announced !== undefined && announced + at.from !== bytes) {
-        throw sizeMismatch(key, bytes, announced + at.from);
+      if (announced !== undefined && announced + part.done !== part.bytes) {
+        throw sizeMismatch(key, part.bytes, announced + part.done);
+      }
+      if (Range !== undefined && answer.$metadata.httpStatusCode !== 206) {
+        throw new PodferryError('STORE_READ_FAILED', `read of ${key}: the server ignored ${Range}`, { key });
       }
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
-        if (at.from + chunk.byteLength > bytes) throw sizeMismatch(key, bytes, `more than ${bytes}`);
-        target.set(chunk, at.from);
-        at.from += chunk.byteLength;
+        if (part.done + chunk.byteLength > part.bytes) throw sizeMismatch(key, part.bytes, `more than ${part.bytes}`);
+        target.set(chunk, part.done);
+        part.done += chunk.byteLength;
         signal.throwIfAborted();
       }
     } finally {
       body.destroy();
     }
-    if (at.from < bytes) throw new Error(`the body ended ${bytes - at.from} bytes early`);
+    if (part.done < part.bytes) throw new Error(`the body ended ${part.bytes - part.done} bytes early`);
+  }
+
+  async function getOnce(key: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+    const answer = await client.send(new GetObjectCommand({ Bucket, Key: key }), { abortSignal: signal });
+    const body = answer.Body;
+    if (!(body instanceof Readable)) throw new PodferryError('STORE_READ_FAILED', `${key}: no body`, { key });
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      bytes += chunk.byteLength;
+      if (bytes > maxBytes) {
+        throw new PodferryError('OBJECT_CORRUPT', `${key} is larger than ${maxBytes} bytes`, { key });
+      }
+      parts.push(chunk);
+    }
+    return Buffer.concat(parts);
   }
 
   return {
@@ -166,36 +213,47 @@ export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defau
     },
 
     async read(key, target, bytes, signal) {
-      const at = { from: 0 };
-      for (let left = tries; ; left -= 1) {
-        try {
-          // The SDK retries until the answer's head has come; a connection lost in mid-body is ours to resume.
-          return await readFrom(key, target, at, bytes, signal);
-        } catch (error) {
-          const final = error instanceof PodferryError || !isTransient(error) || signal.aborted || left <= 1;
-          if (final) throw storeError(error, 'read', key, signal);
-          await delay(backOffMs * (tries - left + 1));
-        }
-      }
+      const part = { offset: 0, bytes, isWhole: true, done: 0 };
+      await again(key, signal, async () => readRest(key, target, part, signal));
+    },
+
+    async readRange(key, offset, target, bytes, signal) {
+      const part = { offset, bytes, isWhole: false, done: 0 };
+      await again(key, signal, async () => readRest(key, target, part, signal));
     },
 
     async get(key, maxBytes, signal) {
-      try {
-        const answer = await client.send(new GetObjectCommand({ Bucket, Key: key }), { abortSignal: signal });
-        const body = answer.Body;
-        if (!(body instanceof Readable)) throw new PodferryError('STORE_READ_FAILED', `${key}: no body`, { key });
-        const parts: Uint8Array[] = [];
-        let bytes = 0;
-        for await (const chunk of body as AsyncIterable<Uint8Array>) {
-          bytes += chunk.byteLength;
-          if (bytes > maxBytes) {
-            throw new PodferryError('OBJECT_CORRUPT', `${key} is larger than ${maxBytes} bytes`, { key });
-          }
-          parts.push(chunk);
+      return again(key, signal, async () => getOnce(key, maxBytes, signal));
+    },
+
+    async *list(prefix, signal) {
+      let ContinuationToken: string | undefined;
+      do {
+        const command: ListObjectsV2Command = new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken });
+        const page = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+          throw storeError(error, 'read', prefix, signal);
+        });
+        for (const { Key: key, Size: bytes, LastModified } of page.Contents ?? []) {
+          if (key !== undefined) yield { key, bytes: bytes ?? 0, modifiedMs: LastModified?.getTime() ?? 0 };
         }
-        return Buffer.concat(parts);
-      } catch (error) {
-        throw storeError(error, 'read', key, signal);
+        ContinuationToken = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+      } while (ContinuationToken !== undefined);
+    },
+
+    async delete(keys, signal) {
+      for (let at = 0; at < keys.length; at += deletesAtOnce) {
+        const Objects = keys.slice(at, at + deletesAtOnce).map((Key) => ({ Key }));
+        const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } });
+        const answer = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+          throw storeError(error, 'write', Objects[0]?.Key ?? '', signal);
+        });
+        const [failed] = answer.Errors ?? [];
+        if (failed !== undefined) {
+          const code = failed.Code === 'AccessDenied' ? 'STORE_DENIED' : 'STORE_WRITE_FAILED';
+          throw new PodferryError(code, `delete of ${failed.Key}: ${failed.Code}: ${failed.Message}`, {
+            key: failed.Key,
+          });
+        }
       }
     },
 

@@ -5,6 +5,13 @@ export interface WriteOptions {
   readonly signal: AbortSignal;
 }
 
+/** An object as a listing shows it. */
+export interface StoredObject {
+  readonly key: string;
+  readonly bytes: number;
+  readonly modifiedMs: number;
+}
+
 /**
  * What a checkpoint needs of an object store. Keys are whole, without a leading slash.
  * Every call ends by its own time-outs or by its signal; then it rejects with the signal's reason.
@@ -29,9 +36,30 @@ export interface Store {
    */
   read(key: string, target: Uint8Array, bytes: number, signal: AbortSignal): Promise<void>;
 
+  /** The whole object, now, if this store happens to have it in memory: not to be changed. */
+  held?(key: string): Buffer | undefined;
+
   /**
    * Reads a small object whole.
    * @throws PodferryError as read; OBJECT_CORRUPT when it is larger than maxBytes
    */
   get(key: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array>;
+
+  /**
+   * Reads part of an object into the start of `target`.
+   * @throws PodferryError as read; OBJECT_CORRUPT when the object ends before `offset + bytes`
+   */
+  readRange(key: string, offset: number, target: Uint8Array, bytes: number, signal: AbortSignal): Promise<void>;
+
+  /**
+   * All objects whose keys begin with `prefix`, in no particular order.
+   * @throws PodferryError STORE_UNREACHABLE | STORE_DENIED | STORE_READ_FAILED
+   */
+  list(prefix: string, signal: AbortSignal): AsyncIterable<StoredObject>;
+
+  /**
+   * Removes objects; those that are not there count as removed.
+   * @throws PodferryError STORE_UNREACHABLE | STORE_DENIED | STORE_WRITE_FAILED; some may be gone by then
+   */
+  delete(keys: readonly string[], signal: AbortSignal): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import { annotations } from '../../proto/names.ts';
-import type { Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
+import type { Retention, Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Cache } from '../kube/informer.ts';
+import type { Keys } from '../keys/keys.ts';
 import { controllerOf, type Pod, type ReplicaSet } from '../kube/objects.ts';
 
 /** The workload a pod belongs to. */
@@ -15,6 +16,8 @@ export interface WelcomeDeps {
   readonly store: Store;
   /** Key prefix of everything in the bucket; may be empty. */
   readonly prefix: string;
+  readonly retention: Retention;
+  readonly keys: Pick<Keys, 'id' | 'dataKey'>;
 }
 
 /**
@@ -37,6 +40,9 @@ export function welcomeFor(podUid: string, d: WelcomeDeps): Welcome | undefined 
     keyPrefix: `${parts.join('/')}/`,
     generation: generationOf(pod),
     instance: instanceOf(pod),
+    dataKey: d.keys.dataKey(instanceOf(pod)),
+    keyId: d.keys.id,
+    retention: d.retention,
   };
 }
 

@@ -137,6 +137,7 @@ export const paths = {
   pod: (namespace: string, name: string): string => pathTo('/api/v1/namespaces', namespace, 'pods', name),
   podsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'pods'),
   eventsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'events'),
+  secretsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'secrets'),
   leasesIn: (namespace: string): string => pathTo('/apis/coordination.k8s.io/v1/namespaces', namespace, 'leases'),
 } as const;
 

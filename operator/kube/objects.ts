@@ -82,6 +82,8 @@ export interface ObjectCondition {
 export interface ContainerStatus {
   readonly name: string;
   readonly ready?: boolean;
+  /** Its startup probe has succeeded. */
+  readonly started?: boolean | null;
   readonly state?: {
     readonly waiting?: { readonly reason?: string; readonly message?: string };
     readonly running?: unknown;
@@ -93,6 +95,7 @@ export interface Pod extends KubeObject {
   readonly spec: PodSpec;
   readonly status?: {
     readonly phase?: string;
+    readonly podIP?: string;
     readonly conditions?: readonly ObjectCondition[];
     readonly containerStatuses?: readonly ContainerStatus[];
   };
@@ -156,6 +159,10 @@ export function isTerminating(object: KubeObject): boolean {
 
 export function isContainerRunning(pod: Pod, container: string): boolean {
   return pod.status?.containerStatuses?.some((status) => status.name === container && isRunning(status)) ?? false;
+}
+
+export function isContainerStarted(pod: Pod, container: string): boolean {
+  return pod.status?.containerStatuses?.some((status) => status.name === container && status.started === true) ?? false;
 }
 
 export function hasRunningContainers(pod: Pod): boolean {

@@ -34,6 +34,9 @@ export function accepted(world: World): StepResult {
       patch,
     });
   }
+  if (sourceAgent.state?.draining === true) {
+    return wait('DRAINING', 'Draining', 'the memory of the process is still arriving from its last move', { patch });
+  }
   const word = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_PREFLIGHT);
   if (word?.status === OrderStatus.ORDER_STATUS_FAILED) {
     return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the preflight check failed');

@@ -46,6 +46,9 @@ export async function act(action: Action, migration: Migration, d: ActDeps): Pro
     case 'PreferDeletion':
       d.pods.put(await patchPodMeta(d.client, action.pod, { annotations: { [podDeletionCost]: '-2147483647' } }));
       return;
+    case 'WakeKubelet':
+      d.pods.put(await patchPodMeta(d.client, action.pod, { annotations: { [annotations.started]: 'true' } }));
+      return;
     case 'LabelTarget':
       d.pods.put(await patchPodMeta(d.client, action.pod, { labels: { [podTemplateHash]: action.podTemplateHash } }));
       return;

@@ -1,10 +1,12 @@
-import { podDeletionCost, podTemplateHash } from '../../proto/names.ts';
+import { errorKinds } from '../../proto/errors.ts';
+import { annotations, podDeletionCost, podTemplateHash } from '../../proto/names.ts';
 import { AppPhase, OrderKind, OrderStatus } from '../../proto/gen/agent/v1/agent.ts';
 import type { MigrationStatus } from '../../proto/migration.ts';
-import { controllerOf, isReady, isTerminating, type Pod } from '../kube/objects.ts';
-import { conditionOf } from './conditions.ts';
+import { controllerOf, isContainerStarted, isReady, isTerminating, type Pod } from '../kube/objects.ts';
+import { codeOf, conditionOf } from './conditions.ts';
+import { optionsOf } from './copy-ahead.ts';
 import { done, fail, wait, type StepResult } from './step.ts';
-import { refOf, sendOrder, wordOn, type Action, type World } from './world.ts';
+import { chosenContainer, refOf, sendOrder, wordOn, type Action, type World } from './world.ts';
 
 /** The source's Ready condition follows its gate through the kubelet; a node that is gone updates it late or never. */
 const unreadyWithinMs = 20_000;
@@ -12,6 +14,8 @@ const unreadyWithinMs = 20_000;
 const retireWithinMs = 30_000;
 /** How long the ReplicaSet may take to remove the source before we do. */
 const removeWithinMs = 10_000;
+/** A restore after the commit has no other deadline. */
+const restoreAgainMs = 600_000;
 /** Past the end of its grace period a pod should be gone; when it is not, its kubelet does not answer. */
 export const overdueMs = 10_000;
 
@@ -22,6 +26,8 @@ export function verified(world: World): StepResult {
   const word = wordOn(world, targetAgent, OrderKind.ORDER_KIND_CONTINUE);
   const patch = downtime(world);
   if (word?.status !== OrderStatus.ORDER_STATUS_DONE) {
+    const isLost = targetAgent?.isConnected === true && targetAgent.state?.phase === AppPhase.APP_PHASE_WAITING;
+    if (isLost) return restoreAgain(world);
     const order = sendOrder(world, target.metadata.uid, OrderKind.ORDER_KIND_CONTINUE);
     return wait('TARGET_LOST', 'Continuing', 'the process is being continued in the target', {
       patch,
@@ -29,9 +35,43 @@ export function verified(world: World): StepResult {
     });
   }
   if (!isReady(target)) {
-    return wait('TARGET_NOT_READY', 'TargetNotReady', 'the process runs; the target pod is not Ready yet', { patch });
+    return wait('TARGET_NOT_READY', 'TargetNotReady', 'the process runs; the target pod is not Ready yet', {
+      patch,
+      actions: wakeKubelet(target),
+    });
   }
   return done('Ready', `pod ${target.metadata.name} runs the process and is Ready`, { patch });
+}
+
+function wakeKubelet(target: Pod): readonly Action[] {
+  const container = chosenContainer(target);
+  const isDue = container !== undefined && isContainerStarted(target, container);
+  const isWoken = target.metadata.annotations?.[annotations.started] !== undefined;
+  return isDue && !isWoken ? [{ kind: 'WakeKubelet', pod: refOf(target) }] : [];
+}
+
+/**
+ * The restored process was lost before it was continued, as when its container was restarted. Nobody has seen it run and its
+ * checkpoint is complete: it is restored again, unless that cannot help.
+ */
+function restoreAgain(world: World): StepResult {
+  const { target, targetAgent, migration } = world;
+  const { checkpoint } = migration.status;
+  if (target === undefined || checkpoint === undefined) return fail('TARGET_LOST', 'the target pod is gone');
+  const word = wordOn(world, targetAgent, OrderKind.ORDER_KIND_RESTORE);
+  const code = codeOf(word?.failure?.code);
+  if (word?.status === OrderStatus.ORDER_STATUS_FAILED && !errorKinds[code].retryable) {
+    return fail(code, word.failure?.message ?? 'the restore failed');
+  }
+  const { id, manifestKey, manifestSha256 } = checkpoint;
+  const order = sendOrder(world, target.metadata.uid, OrderKind.ORDER_KIND_RESTORE, {
+    checkpoint: { id, manifestKey, manifestSha256 },
+    options: optionsOf(world),
+    timeoutMs: restoreAgainMs,
+  });
+  return wait('TARGET_LOST', 'RestoringAgain', 'the process was lost before it was continued; it is restored again', {
+    actions: word?.status === OrderStatus.ORDER_STATUS_WORKING ? [] : [order],
+  });
 }
 
 /** The source is ended, and the ReplicaSet has the target in its place. */
@@ -97,12 +137,17 @@ function elapsedMs(world: World, nowMs: number): number {
   return since === undefined ? 0 : nowMs - Date.parse(since);
 }
 
-/** From the order to freeze to the first word that the target runs; recorded once. */
+/**
+ * From the first stopped thread to the first word that the target runs, on our clock; recorded once. When the source was
+ * stopped follows from its word that the checkpoint is complete and from how long it says to have been stopped by then.
+ */
 function downtime(world: World): Partial<MigrationStatus> {
   const { status } = world.migration;
   const { targetAgent } = world;
-  const began = status.timeline?.find((entry) => entry.step === 'Frozen')?.startedAt;
+  const step = status.timeline?.find((entry) => entry.step === 'Frozen');
   const isSeen = targetAgent?.isConnected === true && targetAgent.state?.phase === AppPhase.APP_PHASE_RUNNING;
-  if (status.downtimeMs !== undefined || began === undefined || !isSeen) return {};
-  return { downtimeMs: Math.max(0, targetAgent.phaseSinceMs - Date.parse(began)) };
+  if (status.downtimeMs !== undefined || step === undefined || !isSeen) return {};
+  const freezeMs = status.checkpoint?.freezeMs ?? 0;
+  const stoppedMs = Date.parse(step.startedAt) + (freezeMs === 0 ? 0 : Math.max(0, step.ms - freezeMs));
+  return { downtimeMs: Math.max(0, targetAgent.phaseSinceMs - stoppedMs) };
 }

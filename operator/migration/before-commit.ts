@@ -9,6 +9,7 @@ import type { CheckpointStatus } from '../../proto/migration.ts';
 import { conditionStatus, hasEnded, isContainerRunning, isTerminating, type Pod } from '../kube/objects.ts';
 import { codeOf, isTrue } from './conditions.ts';
 import { done, fail, wait, type StepResult } from './step.ts';
+import { checkpointIdOf, howToMove, optionsOf } from './copy-ahead.ts';
 import { targetPod } from './target-pod.ts';
 import { chosenContainer, deadlineMs, sendOrder, wordOn, type World } from './world.ts';
 
@@ -80,18 +81,19 @@ export function frozen(world: World, nowMs: number): StepResult {
   if (sourceAgent?.isConnected !== true) {
     return wait('AGENT_LOST', 'AgentNotConnected', `the agent of pod ${source.metadata.name} is not connected`);
   }
-  const id = `g${migration.status.generation ?? 1}-${migration.metadata.uid.slice(0, 8)}`;
+  const id = checkpointIdOf(migration.metadata.uid, migration.status);
   return wait('DEADLINE_EXCEEDED', 'Checkpointing', 'the process is being stopped and stored', {
     actions: [
       sendOrder(world, source.metadata.uid, OrderKind.ORDER_KIND_CHECKPOINT, {
         timeoutMs: deadlineMs(world, nowMs) - nowMs,
         checkpoint: { id, manifestKey: '', manifestSha256: '' },
+        ...howToMove(world),
       }),
     ],
   });
 }
 
-/** The process is in the target with all its memory, stopped. */
+/** The process is in the target, stopped; its memory may still be on the way. */
 export function restoredStopped(world: World, nowMs: number): StepResult {
   const { target, targetAgent, migration } = world;
   const { checkpoint } = migration.status;
@@ -104,7 +106,7 @@ export function restoredStopped(world: World, nowMs: number): StepResult {
     if (word.phase !== AppPhase.APP_PHASE_RESTORED) {
       return fail('TARGET_LOST', 'the agent of the target reported a restore but no stopped process');
     }
-    return done('Restored', 'the process is in the target, stopped, with all its memory', {
+    return done('Restored', 'the process is in the target, stopped', {
       timings: word.transfer?.timeline ?? [],
     });
   }
@@ -117,6 +119,7 @@ export function restoredStopped(world: World, nowMs: number): StepResult {
       sendOrder(world, target.metadata.uid, OrderKind.ORDER_KIND_RESTORE, {
         timeoutMs: deadlineMs(world, nowMs) - nowMs,
         checkpoint: { id, manifestKey, manifestSha256 },
+        options: optionsOf(world),
       }),
     ],
   });
@@ -161,6 +164,9 @@ function checkpointStatus(ref: CheckpointRef, word: AgentState): CheckpointStatu
     pageBytes: Number(word.transfer?.pageBytes ?? 0n),
     storedBytes: Number(word.transfer?.storedBytes ?? 0n),
     fileBytes: Number(word.transfer?.fileBytes ?? 0n),
+    rounds: word.transfer?.rounds ?? 0,
+    directBytes: Number(word.transfer?.directBytes ?? 0n),
+    freezeMs: word.transfer?.freezeMs ?? 0,
   };
 }
 

@@ -1,6 +1,7 @@
 import { annotations } from '../../proto/names.ts';
 import type { Migration } from '../../proto/migration.ts';
 import type { Agents } from '../hub/agents.ts';
+import type { Keys } from '../keys/keys.ts';
 import type { Cache } from '../kube/informer.ts';
 import {
   controllerOf,
@@ -12,10 +13,10 @@ import {
   type Pod,
   type ReplicaSet,
 } from '../kube/objects.ts';
-import { isFinished } from './conditions.ts';
+import { isFinished, isTrue } from './conditions.ts';
 import { parseMigration } from './parse.ts';
 import { targetPodName } from './target-pod.ts';
-import type { World } from './world.ts';
+import { attempt, type World } from './world.ts';
 
 /** Where the world is read from: caches only, no request is made. */
 export interface Sources {
@@ -24,6 +25,7 @@ export interface Sources {
   readonly replicaSets: Cache<ReplicaSet>;
   readonly nodes: Cache<Node>;
   readonly agents: Pick<Agents, 'view'>;
+  readonly keys: Pick<Keys, 'moveSecret'>;
   readonly hubSinceMs: number;
 }
 
@@ -54,6 +56,7 @@ export function observe(key: Key, s: Sources): World | undefined {
     targetAgent: target === undefined ? undefined : s.agents.view(target.metadata.uid),
     targetNodeIsReady: isNodeReady(target, s),
     otherMigration: source === undefined ? undefined : otherMigration(migration, source, s),
+    secret: s.keys.moveSecret(metadata.uid, status.attempt ?? attempt),
     hubSinceMs: s.hubSinceMs,
   };
 }
@@ -79,7 +82,8 @@ function otherMigration(migration: Migration, source: Pod, s: Sources): string |
     if (object.metadata.namespace !== migration.metadata.namespace) continue;
     const other = parseMigration(object)?.migration;
     if (other === undefined || isFinished(other.status)) continue;
-    const makesIt = other.status.target?.uid === source.metadata.uid;
+    // one that only waits for the last pages is no obstacle: whoever moves the pod next waits for them too
+    const makesIt = other.status.target?.uid === source.metadata.uid && !isTrue(other.status, 'CutOver');
     const movesIt =
       other.status.source === undefined
         ? other.spec.podName === source.metadata.name

@@ -14,6 +14,20 @@ export interface Parsed {
  * @returns undefined when its status is none of ours: then nothing is known about the move, and nothing may be done
  */
 export function parseMigration(object: KubeObject): Parsed | undefined {
+  const known = parsedOnce.get(object);
+  if (known !== undefined) return known.parsed;
+  const parsed = parse(object);
+  parsedOnce.set(object, { parsed });
+  return parsed;
+}
+
+/**
+ * Every word of an agent looks through all Migrations, most of them finished long ago, while a process may be stopped:
+ * each object is parsed once. Objects in the caches are never changed, only replaced.
+ */
+const parsedOnce = new WeakMap<KubeObject, { readonly parsed: Parsed | undefined }>();
+
+function parse(object: KubeObject): Parsed | undefined {
   const raw = object as KubeObject & { readonly spec?: unknown; readonly status?: unknown };
   const spec = MigrationSpec.safeParse(raw.spec ?? {});
   const status = MigrationStatus.safeParse(raw.status ?? {});
@@ -27,4 +41,4 @@ export function parseMigration(object: KubeObject): Parsed | undefined {
   return spec.success ? { migration } : { migration, invalid: z.prettifyError(spec.error) };
 }
 
-const unreadable: MigrationSpec = { podName: '', timeoutSeconds: 300 };
+const unreadable: MigrationSpec = { podName: '', strategy: 'lazy-hybrid', timeoutSeconds: 300 };

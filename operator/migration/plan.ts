@@ -6,6 +6,8 @@ import { hasEnded, isTerminating } from '../kube/objects.ts';
 import { accepted } from './accepted.ts';
 import { cutOver, removeSource, verified } from './after-commit.ts';
 import { committed, frozen, restoredStopped, targetPrepared } from './before-commit.ts';
+import { preCopied, warmed } from './copy-ahead.ts';
+import { drained } from './drained.ts';
 import {
   conditionOf,
   isCommitted,
@@ -25,17 +27,22 @@ import { deadlineMs, refOf, sendOrder, type Action, type Plan, type World } from
 const steps: readonly Step[] = [
   { type: 'Accepted', run: accepted },
   { type: 'TargetPrepared', run: targetPrepared },
+  { type: 'Warmed', run: warmed },
+  { type: 'PreCopied', run: preCopied },
   { type: 'Frozen', run: frozen },
   { type: 'RestoredStopped', run: restoredStopped },
   { type: 'Committed', run: committed },
   { type: 'Verified', run: verified },
   { type: 'CutOver', run: cutOver },
+  { type: 'Drained', run: drained },
 ];
 
 /** Looked at again at least this often, in case a wake-up was lost. */
 const resyncMs = 5_000;
 /** An agent of the target may be gone this long before the move is given up. */
 const targetGraceMs = 3_000;
+/** And this long while the source still runs: nobody is kept waiting. */
+const runningGraceMs = 15_000;
 /** After the operator's own start agents need longer: all of them connect anew. */
 const newHubGraceMs = 15_000;
 /** A step after the commit that takes longer is told of; it goes on. */
@@ -87,7 +94,9 @@ function forward(world: World, nowMs: number): Plan {
     if (result.kind === 'wait')
       return waiting({ ...now, migration: { ...now.migration, status } }, step, result, nowMs);
     status = stepDone(world, status, step, result, nowMs);
-    if (result.isBarrier === true) return { actions: [], status: withPhase(status), wakeAfterMs: 0 };
+    if (result.isBarrier === true) {
+      return { actions: [], status: withPhase(withNext(world, status, step, nowMs)), wakeAfterMs: 0 };
+    }
   }
   return { actions: [], status: succeed(world, status, nowMs), wakeAfterMs: 0 };
 }
@@ -112,6 +121,21 @@ function waiting(world: World, step: Step, result: Wait, nowMs: number): Plan {
   const wakeAfterMs = Math.min(result.wakeAfterMs ?? resyncMs, resyncMs, isAfterCommit ? resyncMs : untilMs - nowMs);
   const began = withStart(status, step, nowMs);
   return { actions: result.actions, status: withPhase(began), wakeAfterMs: Math.max(1, wakeAfterMs) };
+}
+
+/**
+ * A barrier is stored together with the beginning of the step after it, whose order then follows without another write:
+ * the order to stop the process, and the one to continue it, have none of their own to wait behind.
+ */
+function withNext(world: World, status: MigrationStatus, step: Step, nowMs: number): MigrationStatus {
+  const next = steps[steps.indexOf(step) + 1];
+  const now: World = { ...world, migration: { ...world.migration, status } };
+  const result = next?.run(now, nowMs);
+  if (next === undefined || result?.kind !== 'wait') return status;
+  const { reason, message } = result;
+  const value = { status: 'False' as const, reason, message };
+  const begun = withStart({ ...status, ...result.patch }, next, nowMs);
+  return withCondition(world.migration, begun, next.type, value, nowMs);
 }
 
 /** The timeline gets an entry when its step begins, which the end of the step completes. */
@@ -172,10 +196,10 @@ function isTargetLost({ target }: World): boolean {
   return target === undefined || hasEnded(target) || isTerminating(target);
 }
 
-function isAgentLost({ targetAgent, hubSinceMs }: World, nowMs: number): boolean {
+function isAgentLost({ targetAgent, hubSinceMs, migration }: World, nowMs: number): boolean {
   if (targetAgent?.isConnected === true) return false;
   if (targetAgent === undefined) return nowMs - hubSinceMs > newHubGraceMs;
-  return nowMs - targetAgent.sinceMs > targetGraceMs;
+  return nowMs - targetAgent.sinceMs > (isTrue(migration.status, 'PreCopied') ? targetGraceMs : runningGraceMs);
 }
 
 /** Records the decision to go back. Nothing else happens before it is stored. */

@@ -26,7 +26,13 @@ const assignedFields = ['nodeName', 'ephemeralContainers', 'priority', 'preempti
 /** Annotations of one pod on one node; a copy would tell the network plugin a wrong address. */
 const boundPrefixes = ['cni.projectcalico.org/', 'k8s.v1.cni.cncf.io/network-status', 'k8s.ovn.org/'];
 
-const ourMarks: readonly string[] = [annotations.trigger, annotations.reason, annotations.targetNode, podDeletionCost];
+const ourMarks: readonly string[] = [
+  annotations.trigger,
+  annotations.reason,
+  annotations.targetNode,
+  annotations.started,
+  podDeletionCost,
+];
 
 /**
  * The pod a process moves to: the source's spec on another node, outside the ReplicaSet's selector, waiting for its

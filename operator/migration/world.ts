@@ -24,6 +24,8 @@ export interface World {
   readonly targetNodeIsReady: boolean;
   /** Name of an unfinished Migration that came first and moves (or made) the same pod. */
   readonly otherMigration: string | undefined;
+  /** Of this attempt: with it its two agents prove themselves to each other. */
+  readonly secret: Buffer;
   /** Since when agents can connect to this operator. */
   readonly hubSinceMs: number;
 }
@@ -44,6 +46,8 @@ export type Action =
   | { readonly kind: 'DeletePod'; readonly pod: PodRef; readonly graceSeconds?: number }
   /** Lets the ReplicaSet prefer the source when it removes a pod (servers >= 1.21). */
   | { readonly kind: 'PreferDeletion'; readonly pod: PodRef }
+  /** Makes the kubelet look at the pod now: one of 1.20 calls a container that has started ready only at its next look, within 10 s. */
+  | { readonly kind: 'WakeKubelet'; readonly pod: PodRef }
   /** Brings the target into the ReplicaSet's selector. */
   | { readonly kind: 'LabelTarget'; readonly pod: PodRef; readonly podTemplateHash: string }
   | { readonly kind: 'SendOrder'; readonly podUid: string; readonly order: Order };
@@ -89,7 +93,7 @@ export function sendOrder(
   world: World,
   podUid: string,
   kind: OrderKind,
-  extra: { readonly timeoutMs?: number; readonly checkpoint?: Order['checkpoint'] } = {},
+  extra: Partial<Pick<Order, 'timeoutMs' | 'checkpoint' | 'direct' | 'options'>> = {},
 ): Action {
   return {
     kind: 'SendOrder',
@@ -100,6 +104,8 @@ export function sendOrder(
       attempt: world.migration.status.attempt ?? attempt,
       timeoutMs: Math.max(1, Math.round(extra.timeoutMs ?? orderTimeoutMs)),
       checkpoint: extra.checkpoint,
+      direct: extra.direct,
+      options: extra.options,
     },
   };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { MigrationSpec, type Migration } from '../../proto/migration.ts';
+import { MigrationSpec, strategies, type Migration, type Strategy } from '../../proto/migration.ts';
 import { annotations, labels } from '../../proto/names.ts';
 import { isTerminating, type Pod } from '../kube/objects.ts';
 import { isFinished } from '../migration/conditions.ts';
@@ -32,6 +32,7 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
     [annotations.trigger]: trigger,
     [annotations.reason]: reason,
     [annotations.targetNode]: targetNode,
+    [annotations.strategy]: strategy,
   } = pod.metadata.annotations ?? {};
   if (trigger === undefined || isTerminating(pod)) return { kind: 'nothing' };
   if (trigger !== 'requested') {
@@ -39,6 +40,10 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
   }
   if (targetNode !== undefined && !nodeName.test(targetNode)) {
     return { kind: 'refuse', message: `${annotations.targetNode}: "${targetNode.slice(0, 100)}" is no name of a node` };
+  }
+  if (strategy !== undefined && !isStrategy(strategy)) {
+    const known = strategies.join(', ');
+    return { kind: 'refuse', message: `${annotations.strategy}: "${strategy.slice(0, 100)}" is none of: ${known}` };
   }
   const { uid, name } = pod.metadata;
   const own = existing.filter(
@@ -55,7 +60,12 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
     spec: MigrationSpec.parse({
       podName: name,
       ...(targetNode === undefined ? {} : { targetNode }),
+      ...(strategy === undefined ? {} : { strategy }),
       ...(reason === undefined || reason === '' ? {} : { reason: reason.slice(0, 1_024) }),
     }),
   };
+}
+
+function isStrategy(text: string): text is Strategy {
+  return strategies.some((each) => each === text);
 }

@@ -10,3 +10,12 @@ export function isPodferryError(code: ErrorCode, run: () => unknown): PodferryEr
   }
   throw new Error(`nothing was thrown instead of ${code}`);
 }
+
+/** The code of what a promise rejects with, or what it was instead; `undefined` as a text when it did not reject. */
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  return error instanceof PodferryError ? error.code : String(error);
+}

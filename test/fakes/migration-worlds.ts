@@ -9,17 +9,20 @@ export const { startMs, pod, target, view, word, agentState, statusOf } = given;
 export const { APP_PHASE_FROZEN, APP_PHASE_MOVED, APP_PHASE_RESTORED, APP_PHASE_RUNNING, APP_PHASE_WAITING } = AppPhase;
 export const { ORDER_STATUS_DONE: DONE, ORDER_STATUS_FAILED: FAILED, ORDER_STATUS_WORKING: WORKING } = OrderStatus;
 export const { ORDER_KIND_CHECKPOINT, ORDER_KIND_CONTINUE, ORDER_KIND_PREFLIGHT, ORDER_KIND_RESTORE } = OrderKind;
-export const { ORDER_KIND_RESUME, ORDER_KIND_RETIRE } = OrderKind;
+export const { ORDER_KIND_RESUME, ORDER_KIND_RETIRE, ORDER_KIND_WARM, ORDER_KIND_PRECOPY } = OrderKind;
 export const failure = { code: 'CRIU_DUMP_FAILED', message: 'why' } as const;
 
 const order: readonly ConditionType[] = [
   'Accepted',
   'TargetPrepared',
+  'Warmed',
+  'PreCopied',
   'Frozen',
   'RestoredStopped',
   'Committed',
   'Verified',
   'CutOver',
+  'Drained',
 ];
 
 /** A status in which everything up to and including this step is done. */
@@ -59,6 +62,7 @@ export function world(change: Partial<World> & { readonly status?: MigrationStat
     targetAgent: undefined,
     targetNodeIsReady: true,
     otherMigration: undefined,
+    secret: given.secret,
     hubSinceMs: startMs,
     ...rest,
   };
@@ -77,8 +81,11 @@ export function wordsOf(actions: readonly Action[]): string[] {
 }
 
 export const frozen = view(word(APP_PHASE_FROZEN, ORDER_KIND_CHECKPOINT, DONE, { checkpoint: given.checkpointRef }));
+export const warm = view(word(APP_PHASE_WAITING, ORDER_KIND_WARM, DONE, { directPort: 4_000 }));
+export const copied = view(word(APP_PHASE_RUNNING, ORDER_KIND_PRECOPY, DONE));
 export const restored = view(word(APP_PHASE_RESTORED, ORDER_KIND_RESTORE, DONE));
 export const continued = view(word(APP_PHASE_RUNNING, ORDER_KIND_CONTINUE, DONE));
+export const draining = view(word(APP_PHASE_RUNNING, ORDER_KIND_CONTINUE, DONE, { draining: true }));
 export const retired = view(word(APP_PHASE_MOVED, ORDER_KIND_RETIRE, DONE));
 export const waiting = view(agentState({ phase: APP_PHASE_WAITING }));
 export const gone = (sinceMs: number): ReturnType<typeof view> => view(agentState(), { isConnected: false, sinceMs });

@@ -1,5 +1,5 @@
 import { annotations, containers, podTemplateHash, servingGate } from '../../proto/names.ts';
-import { AppPhase, OrderKind, OrderStatus, type AgentState } from '../../proto/gen/agent/v1/agent.ts';
+import { AppPhase, OrderKind, OrderStatus, type AgentState, type Transfer } from '../../proto/gen/agent/v1/agent.ts';
 import type { Migration, MigrationStatus } from '../../proto/migration.ts';
 import type { AgentView } from '../../operator/hub/agents.ts';
 import type { Node, Pod, ReplicaSet } from '../../operator/kube/objects.ts';
@@ -9,6 +9,8 @@ export const sourceUid = '11111111-1111-4111-8111-111111111111';
 export const targetUid = '22222222-2222-4222-8222-222222222222';
 export const migrationUid = 'abcdef01-3333-4333-8333-333333333333';
 export const replicaSetUid = '44444444-4444-4444-8444-444444444444';
+
+export const secret = Buffer.alloc(32, 7);
 
 const created = '2026-01-01T00:00:00Z';
 export const startMs = Date.parse('2026-01-01T00:01:00.000Z');
@@ -120,7 +122,7 @@ export function migration(
       finalizers: ['migration.io/cleanup'],
       ...change.metadata,
     },
-    spec: { podName: 'web-5d4f8-abcde', timeoutSeconds: 60, ...change.spec },
+    spec: { podName: 'web-5d4f8-abcde', strategy: 'lazy-hybrid', timeoutSeconds: 60, ...change.spec },
     status: change.status ?? {},
   };
 }
@@ -137,6 +139,8 @@ export function agentState(change: Partial<AgentState> = {}): AgentState {
     transfer: undefined,
     appPid: 0,
     preflight: [],
+    directPort: 0,
+    draining: false,
     ...change,
   };
 }
@@ -154,6 +158,18 @@ export function word(
 export function view(state: AgentState | undefined, change: Partial<AgentView> = {}): AgentView {
   return { isConnected: true, state, phaseSinceMs: startMs, sinceMs: startMs, ...change };
 }
+
+export const noTransfer: Transfer = {
+  pageBytes: 0n,
+  storedBytes: 0n,
+  fileBytes: 0n,
+  freezeMs: 0,
+  tookMs: 0,
+  timeline: [],
+  rounds: 0,
+  directBytes: 0n,
+  lazy: undefined,
+};
 
 export const checkpointRef = {
   id: 'g1-abcdef01',

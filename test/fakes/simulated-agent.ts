@@ -10,7 +10,7 @@ import {
   type Order,
   type Welcome,
 } from '../../proto/gen/agent/v1/agent.ts';
-import { agentState } from './operator-objects.ts';
+import { agentState, noTransfer } from './operator-objects.ts';
 
 export interface SimulatedAgentOptions {
   readonly address: string;
@@ -20,6 +20,8 @@ export interface SimulatedAgentOptions {
   readonly phase: AppPhase;
   /** Called for each order that is new; what it answers is the agent's next state. */
   readonly obey?: (order: Order, state: AgentState) => Partial<AgentState>;
+  /** How long it works on an order. */
+  readonly tookMs?: (order: Order) => number;
 }
 
 const hello = { agentVersion: 'test', criuVersion: '4.2.1', kernelRelease: '6.1', machine: 'x86_64', cpuFlags: [] };
@@ -83,6 +85,12 @@ export class SimulatedAgent {
     this.orders.push(kind);
     const taken = { migrationUid, attempt, order: kind, failure: undefined };
     this.report({ ...taken, status: OrderStatus.ORDER_STATUS_WORKING });
+    const tookMs = this.options.tookMs?.(order) ?? 0;
+    if (tookMs === 0) this.end(order);
+    else setTimeout(() => this.end(order), tookMs);
+  }
+
+  private end(order: Order): void {
     const answer = this.options.obey?.(order, this.state) ?? {};
     this.report({ status: OrderStatus.ORDER_STATUS_DONE, ...obeyed(order), ...answer });
   }
@@ -94,15 +102,17 @@ function obeyed({ kind, checkpoint }: Order): Partial<AgentState> {
       phase: AppPhase.APP_PHASE_FROZEN,
       checkpoint: { id: checkpoint?.id ?? '', manifestKey: 'key', manifestSha256: 'b'.repeat(64) },
       transfer: {
+        ...noTransfer,
         pageBytes: 4_096n,
         storedBytes: 2_048n,
-        fileBytes: 0n,
-        freezeMs: 20,
+        freezeMs: 0,
         tookMs: 20,
         timeline: [{ step: 'dump', ms: 15 }],
       },
     };
   }
+  if (kind === OrderKind.ORDER_KIND_WARM) return { directPort: 4_000 };
+  if (kind === OrderKind.ORDER_KIND_PRECOPY) return { transfer: { ...noTransfer, rounds: 2 } };
   const phase = phaseAfter[kind];
   return phase === undefined ? {} : { phase };
 }

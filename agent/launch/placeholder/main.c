@@ -19,6 +19,9 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "install") && argc == 3) return run_install(argv[2]);
     if (!strcmp(mode, "supervise")) return run_supervise(argc - 2, argv + 2);
     if (!strcmp(mode, "within")) return run_within(argc - 2, argv + 2);
-    fprintf(stderr, "usage: infinity | ready NAME | install DST | supervise PID ROOT CGROUP... -- COMMAND... | within CGROUP... -- COMMAND...\n");
+    if (!strcmp(mode, "hold-faults")) return run_hold_faults(argc - 2, argv + 2);
+    if (!strcmp(mode, "track") && argc == 2) return run_track();
+    fprintf(stderr, "usage: infinity | ready NAME | install DST | supervise PID ROOT CGROUP... -- COMMAND... | within CGROUP... -- COMMAND... | "
+                    "hold-faults ENTRYPOINT ROOT DAEMON | track\n");
     return EXIT_USAGE;
 }

@@ -6,6 +6,7 @@
  *   install DST                                 init container: puts a copy of this program at DST, execute-only
  *   supervise PID ROOT CGROUP... -- COMMAND...  agent: runs `criu restore` inside the container's cgroups and stays as the parent of ROOT
  *   within CGROUP... -- COMMAND...              agent: runs COMMAND inside the container's cgroups
+ *   track                                       agent: tells which pages of processes were written (track.c)
  *
  * The channel. The entrypoint holds both ends of two anonymous pipes at fixed numbers. The agent opens them through /proc/PID/fd; that
  * needs ptrace access to this process, which is not dumpable and was never readable, so nobody else in the pod has it.
@@ -56,5 +57,7 @@ int run_ready(const char *name);
 int run_install(const char *destination);
 int run_supervise(int argc, char **argv);
 int run_within(int argc, char **argv);
+int run_hold_faults(int argc, char **argv);
+int run_track(void);
 
 #endif

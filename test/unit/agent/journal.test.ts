@@ -22,6 +22,7 @@ describe('agent/journal', () => {
       placeholder: { pid: 7, startTime: '1234' },
       appPid: 10_000,
       stopped: [{ pid: 10_000, startTime: '1300' }],
+      draining: false,
       order: {
         kind: OrderKind.ORDER_KIND_CHECKPOINT,
         migrationUid: 'm',
@@ -30,7 +31,7 @@ describe('agent/journal', () => {
       },
       checkpoint: { id: 'c', manifestKey: 'k', manifestSha256: 's' },
     };
-    await journalFile(folder).write({ role: 'serving', stopped: [] });
+    await journalFile(folder).write({ role: 'serving', stopped: [], draining: false });
     await journalFile(folder).write(frozen);
     expect(await journalFile(folder).read()).to.deep.equal(frozen);
   });

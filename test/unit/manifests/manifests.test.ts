@@ -152,12 +152,17 @@ describe('manifests', () => {
     });
   });
 
-  it('grants no wildcard, no secrets but its own three, no reading of all secrets', () => {
+  it('grants no wildcard, no secrets but its own, no reading of all secrets', () => {
+    const { masterKey, ...others } = names.secrets;
+    const ofCerts = Object.values(others);
     for (const rule of rules) {
       expect([...rule.apiGroups, ...rule.resources, ...rule.verbs]).to.not.include('*');
       if (!rule.resources.includes('secrets')) continue;
       if (rule.resourceNames === undefined) expect(rule.verbs).to.deep.equal(['create']);
-      else expect(rule.resourceNames).to.have.members(Object.values(names.secrets));
+      else if (rule.resourceNames.includes(masterKey)) {
+        expect(rule.resourceNames).to.deep.equal([masterKey]);
+        expect(rule.verbs, 'nobody changes or removes the key').to.deep.equal(['get']);
+      } else expect(rule.resourceNames).to.have.members(ofCerts);
     }
     const clusterWide = all.filter(({ kind }) => kind === 'ClusterRole').flatMap((one) => one.rules);
     expect(clusterWide.flatMap((rule) => rule.resources)).to.not.include('secrets');

@@ -27,6 +27,7 @@ describe('operator/config', () => {
         forcePathStyle: false,
       },
       prefix: '',
+      retention: { count: 2, ttlSeconds: 604_800, depth: 16 },
     });
   });
 
@@ -36,7 +37,10 @@ describe('operator/config', () => {
       PODFERRY_S3_PREFIX: '/a/b/',
       PODFERRY_S3_FORCE_PATH_STYLE: 'true',
       PODFERRY_S3_ENDPOINT: 'http://10.0.0.1:7480',
+      PODFERRY_RETENTION_COUNT: '5',
+      PODFERRY_RETENTION_TTL_SECONDS: '3600',
     });
+    expect(config.retention).to.include({ count: 5, ttlSeconds: 3600 });
     expect(config.prefix).to.equal('a/b');
     expect(config.store.forcePathStyle).to.equal(true);
     expect(config.store.endpoint).to.equal('http://10.0.0.1:7480');
@@ -45,6 +49,8 @@ describe('operator/config', () => {
   for (const [name, change] of Object.entries({
     'no bucket': { PODFERRY_S3_BUCKET: undefined },
     'an endpoint that is no URL': { PODFERRY_S3_ENDPOINT: 'very secret place' },
+    'a retention of nothing': { PODFERRY_RETENTION_COUNT: '0' },
+    'a retention of no number': { PODFERRY_RETENTION_TTL_SECONDS: 'a week' },
     'a log level that does not exist': { PODFERRY_LOG_LEVEL: 'loud' },
   })) {
     it(`refuses ${name}, naming the variable and no value`, () => {

@@ -25,7 +25,7 @@ export const protobufFileName = "agent/v1/agent.proto";
 /**
  * The contract between an agent (one in each enabled pod) and the operator.
  *
- * The agent opens one stream, outgoing; it listens on nothing. The stream is level-triggered in both directions:
+ * The agent opens one stream, outgoing; it listens only while a move brings pages (WARM), for nobody but that move's source. The stream is level-triggered in both directions:
  * the agent sends its whole AgentState whenever it changes (and once on connect), the operator sends an Order,
  * which names what should be true next. A repeated Order changes nothing; a stale one (older attempt) is refused.
  */
@@ -54,10 +54,14 @@ export enum OrderKind {
   ORDER_KIND_RESUME = 3,
   /** ORDER_KIND_RETIRE - source: kill the stopped tree, hold the container, never start here again */
   ORDER_KIND_RETIRE = 4,
-  /** ORDER_KIND_RESTORE - target: restore the checkpoint, all pages in, leave it stopped */
+  /** ORDER_KIND_RESTORE - target: restore the checkpoint and leave it stopped; lazily, pages may still arrive after it is done */
   ORDER_KIND_RESTORE = 5,
   /** ORDER_KIND_CONTINUE - target: the commit is recorded; run */
   ORDER_KIND_CONTINUE = 6,
+  /** ORDER_KIND_WARM - target: take pages ahead into memory; listens for the source when `direct` is given */
+  ORDER_KIND_WARM = 7,
+  /** ORDER_KIND_PRECOPY - source, running: copy its memory until what is left fits the freeze; to storage, and to `direct` */
+  ORDER_KIND_PRECOPY = 8,
   UNRECOGNIZED = -1,
 }
 
@@ -110,6 +114,10 @@ export interface AgentState {
   appPid: number;
   /** reasons that forbid a move (error codes), after PREFLIGHT */
   preflight: string[];
+  /** target: where it takes pages from the source, after WARM; 0: nowhere */
+  directPort: number;
+  /** target: it runs (or may run) while pages still arrive; a checkpoint is refused with DRAINING */
+  draining: boolean;
 }
 
 export interface Failure {
@@ -138,6 +146,30 @@ export interface Transfer {
   tookMs: number;
   /** steps inside the order, in order */
   timeline: Timing[];
+  /** PRECOPY and CHECKPOINT: times the memory was gone through while the application ran */
+  rounds: number;
+  /** sent to, or received from, the other agent without storage between */
+  directBytes: bigint;
+  /** of a lazy restore; complete once draining is over */
+  lazy: Lazy | undefined;
+}
+
+/** What a lazy restore cost the application. */
+export interface Lazy {
+  /** from CRIU's restore to the last page */
+  drainMs: number;
+  /** requests for a page that was touched before it came */
+  faults: bigint;
+  faultPages: bigint;
+  /** how long such a request waited for its answer */
+  stallP50Us: number;
+  stallP95Us: number;
+  stallP99Us: number;
+  stallMaxUs: number;
+  /** requests answered from memory */
+  aheadHits: bigint;
+  /** requests that waited for the store */
+  aheadMisses: bigint;
 }
 
 export interface Timing {
@@ -159,6 +191,22 @@ export interface Welcome {
   generation: number;
   /** a checkpoint of another instance is refused */
   instance: string;
+  /** 32 bytes: what this instance's checkpoints are sealed with */
+  dataKey: Buffer;
+  /** names the key in manifests */
+  keyId: string;
+  /** without it nothing is removed */
+  retention: Retention | undefined;
+}
+
+/** How long the checkpoints of the instance are kept. The newest one always is. */
+export interface Retention {
+  /** of more than these the oldest go */
+  count: number;
+  /** older ones go */
+  ttlSeconds: number;
+  /** how many checkpoints back a kept one may use packs */
+  depth: number;
 }
 
 export interface Store {
@@ -177,8 +225,31 @@ export interface Order {
   attempt: number;
   /** the agent gives up (FAILED, DEADLINE_EXCEEDED) by itself */
   timeoutMs: number;
-  /** RESTORE: what; CHECKPOINT: only id */
-  checkpoint: CheckpointRef | undefined;
+  /** RESTORE: what; CHECKPOINT, PRECOPY: only id */
+  checkpoint:
+    | CheckpointRef
+    | undefined;
+  /** WARM: only secret; PRECOPY, CHECKPOINT: where the target listens */
+  direct: Direct | undefined;
+  options: MoveOptions | undefined;
+}
+
+/** A connection between the two agents of one attempt, mutually authenticated by a secret that only they are given. */
+export interface Direct {
+  /** IP of the target pod */
+  host: string;
+  port: number;
+  /** 32 bytes */
+  secret: Buffer;
+}
+
+export interface MoveOptions {
+  /** full | lazy-storage | lazy-direct | lazy-hybrid; empty: lazy-hybrid */
+  strategy: string;
+  /** 0: the agent's own */
+  freezeBudgetMs: number;
+  /** switches for experiments: asyncPrefetch, faultPromotion, delta, warmTarget, dirtyTracking */
+  off: string[];
 }
 
 function createBaseAgentMessage(): AgentMessage {
@@ -342,6 +413,8 @@ function createBaseAgentState(): AgentState {
     transfer: undefined,
     appPid: 0,
     preflight: [],
+    directPort: 0,
+    draining: false,
   };
 }
 
@@ -376,6 +449,12 @@ export const AgentState: MessageFns<AgentState> = {
     }
     for (const v of message.preflight) {
       writer.uint32(82).string(v!);
+    }
+    if (message.directPort !== 0) {
+      writer.uint32(88).uint32(message.directPort);
+    }
+    if (message.draining !== false) {
+      writer.uint32(96).bool(message.draining);
     }
     return writer;
   },
@@ -471,6 +550,22 @@ export const AgentState: MessageFns<AgentState> = {
             }
 
             message.preflight.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.directPort = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.draining = reader.bool();
             continue;
           }
         }
@@ -612,7 +707,17 @@ export const CheckpointRef: MessageFns<CheckpointRef> = {
 };
 
 function createBaseTransfer(): Transfer {
-  return { pageBytes: 0n, storedBytes: 0n, fileBytes: 0n, freezeMs: 0, tookMs: 0, timeline: [] };
+  return {
+    pageBytes: 0n,
+    storedBytes: 0n,
+    fileBytes: 0n,
+    freezeMs: 0,
+    tookMs: 0,
+    timeline: [],
+    rounds: 0,
+    directBytes: 0n,
+    lazy: undefined,
+  };
 }
 
 export const Transfer: MessageFns<Transfer> = {
@@ -643,6 +748,18 @@ export const Transfer: MessageFns<Transfer> = {
     }
     for (const v of message.timeline) {
       Timing.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.rounds !== 0) {
+      writer.uint32(56).uint32(message.rounds);
+    }
+    if (message.directBytes !== 0n) {
+      if (BigInt.asUintN(64, message.directBytes) !== message.directBytes) {
+        throw new globalThis.Error("value provided for field message.directBytes of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.directBytes);
+    }
+    if (message.lazy !== undefined) {
+      Lazy.encode(message.lazy, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -706,6 +823,186 @@ export const Transfer: MessageFns<Transfer> = {
             }
 
             message.timeline.push(Timing.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.rounds = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.directBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.lazy = Lazy.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLazy(): Lazy {
+  return {
+    drainMs: 0,
+    faults: 0n,
+    faultPages: 0n,
+    stallP50Us: 0,
+    stallP95Us: 0,
+    stallP99Us: 0,
+    stallMaxUs: 0,
+    aheadHits: 0n,
+    aheadMisses: 0n,
+  };
+}
+
+export const Lazy: MessageFns<Lazy> = {
+  encode(message: Lazy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.drainMs !== 0) {
+      writer.uint32(8).uint32(message.drainMs);
+    }
+    if (message.faults !== 0n) {
+      if (BigInt.asUintN(64, message.faults) !== message.faults) {
+        throw new globalThis.Error("value provided for field message.faults of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.faults);
+    }
+    if (message.faultPages !== 0n) {
+      if (BigInt.asUintN(64, message.faultPages) !== message.faultPages) {
+        throw new globalThis.Error("value provided for field message.faultPages of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.faultPages);
+    }
+    if (message.stallP50Us !== 0) {
+      writer.uint32(32).uint32(message.stallP50Us);
+    }
+    if (message.stallP95Us !== 0) {
+      writer.uint32(40).uint32(message.stallP95Us);
+    }
+    if (message.stallP99Us !== 0) {
+      writer.uint32(48).uint32(message.stallP99Us);
+    }
+    if (message.stallMaxUs !== 0) {
+      writer.uint32(56).uint32(message.stallMaxUs);
+    }
+    if (message.aheadHits !== 0n) {
+      if (BigInt.asUintN(64, message.aheadHits) !== message.aheadHits) {
+        throw new globalThis.Error("value provided for field message.aheadHits of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.aheadHits);
+    }
+    if (message.aheadMisses !== 0n) {
+      if (BigInt.asUintN(64, message.aheadMisses) !== message.aheadMisses) {
+        throw new globalThis.Error("value provided for field message.aheadMisses of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.aheadMisses);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Lazy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLazy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.drainMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.faults = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.faultPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stallP50Us = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.stallP95Us = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.stallP99Us = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.stallMaxUs = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.aheadHits = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.aheadMisses = reader.uint64() as bigint;
             continue;
           }
         }
@@ -838,7 +1135,15 @@ export const OperatorMessage: MessageFns<OperatorMessage> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { store: undefined, keyPrefix: "", generation: 0, instance: "" };
+  return {
+    store: undefined,
+    keyPrefix: "",
+    generation: 0,
+    instance: "",
+    dataKey: Buffer.alloc(0),
+    keyId: "",
+    retention: undefined,
+  };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -854,6 +1159,15 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.instance !== "") {
       writer.uint32(34).string(message.instance);
+    }
+    if (message.dataKey.length !== 0) {
+      writer.uint32(42).bytes(message.dataKey);
+    }
+    if (message.keyId !== "") {
+      writer.uint32(50).string(message.keyId);
+    }
+    if (message.retention !== undefined) {
+      Retention.encode(message.retention, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -901,6 +1215,98 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.instance = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.dataKey = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.retention = Retention.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRetention(): Retention {
+  return { count: 0, ttlSeconds: 0, depth: 0 };
+}
+
+export const Retention: MessageFns<Retention> = {
+  encode(message: Retention, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    if (message.ttlSeconds !== 0) {
+      writer.uint32(16).uint32(message.ttlSeconds);
+    }
+    if (message.depth !== 0) {
+      writer.uint32(24).uint32(message.depth);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Retention {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetention();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ttlSeconds = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.depth = reader.uint32();
             continue;
           }
         }
@@ -1018,7 +1424,15 @@ export const Store: MessageFns<Store> = {
 };
 
 function createBaseOrder(): Order {
-  return { kind: 0, migrationUid: "", attempt: 0, timeoutMs: 0, checkpoint: undefined };
+  return {
+    kind: 0,
+    migrationUid: "",
+    attempt: 0,
+    timeoutMs: 0,
+    checkpoint: undefined,
+    direct: undefined,
+    options: undefined,
+  };
 }
 
 export const Order: MessageFns<Order> = {
@@ -1037,6 +1451,12 @@ export const Order: MessageFns<Order> = {
     }
     if (message.checkpoint !== undefined) {
       CheckpointRef.encode(message.checkpoint, writer.uint32(42).fork()).join();
+    }
+    if (message.direct !== undefined) {
+      Direct.encode(message.direct, writer.uint32(50).fork()).join();
+    }
+    if (message.options !== undefined) {
+      MoveOptions.encode(message.options, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1092,6 +1512,158 @@ export const Order: MessageFns<Order> = {
             }
 
             message.checkpoint = CheckpointRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.direct = Direct.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.options = MoveOptions.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDirect(): Direct {
+  return { host: "", port: 0, secret: Buffer.alloc(0) };
+}
+
+export const Direct: MessageFns<Direct> = {
+  encode(message: Direct, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    if (message.secret.length !== 0) {
+      writer.uint32(26).bytes(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Direct {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDirect();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.secret = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMoveOptions(): MoveOptions {
+  return { strategy: "", freezeBudgetMs: 0, off: [] };
+}
+
+export const MoveOptions: MessageFns<MoveOptions> = {
+  encode(message: MoveOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.strategy !== "") {
+      writer.uint32(10).string(message.strategy);
+    }
+    if (message.freezeBudgetMs !== 0) {
+      writer.uint32(16).uint32(message.freezeBudgetMs);
+    }
+    for (const v of message.off) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveOptions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveOptions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.strategy = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.freezeBudgetMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.off.push(reader.string());
             continue;
           }
         }

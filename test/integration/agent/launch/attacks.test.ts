@@ -3,6 +3,8 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -120,6 +122,20 @@ describe("the agent's programs inside a hostile application's root", function ()
     const unpacked = await run('tar', '--extract', '--file=/archive', '--directory=/', '--numeric-owner');
     expect(unpacked, unpacked.stderr).to.include({ exitCode: 0 });
     expect(existsSync(mark())).to.equal(false);
+  });
+
+  it("let criu keep nothing in it: what it knows of the kernel is the agent's", async () => {
+    const planted = join(pod.root, 'run/criu.kdat');
+    mkdirSync(dirname(planted), { recursive: true });
+    const check = async (): Promise<Outcome> =>
+      pod.call<Outcome>('criu', placeholder.pid, ['check'], preload(agentRoot, programs));
+    for (const name of [planted, `${planted}.tmp`]) writeFileSync(name, 'planted');
+    await check();
+    // CRIU removes a cache that it has read and that is not its own.
+    for (const name of [planted, `${planted}.tmp`]) expect(readFileSync(name, 'utf8')).to.equal('planted');
+    for (const name of [planted, `${planted}.tmp`]) rmSync(name);
+    await check();
+    expect(readdirSync(dirname(planted))).to.not.include.members(['criu.kdat', 'criu.kdat.tmp']);
   });
 
   it('load and execute nothing of it: criu dump with the network locked', async () => {

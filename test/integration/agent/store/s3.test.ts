@@ -1,18 +1,11 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { sha256Hex } from '../../../../agent/store/manifest.ts';
 import { createS3Store, type ClosableStore, type S3Settings } from '../../../../agent/store/s3.ts';
-import { PodferryError } from '../../../../proto/errors.ts';
+import { codeOf } from '../../../fakes/expect-code.ts';
+import { storeConformance } from '../../../fakes/store-conformance.ts';
 
 const never = new AbortController().signal;
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  return error instanceof PodferryError ? error.code : String(error);
-}
 
 describe('S3 store against a real server', function () {
   this.timeout(60_000);
@@ -45,37 +38,7 @@ describe('S3 store against a real server', function () {
     for (const store of stores) store.close();
   });
 
-  it('gives back what was written, small and large', async () => {
-    const store = open();
-    for (const bytes of [1, 4096, 8 * 1024 * 1024]) {
-      const body = randomBytes(bytes);
-      await store.put(`${prefix}${bytes}`, body, { sha256: sha256Hex(body), signal: never });
-      const target = Buffer.alloc(8 * 1024 * 1024);
-      await store.read(`${prefix}${bytes}`, target, bytes, never);
-      expect(target.subarray(0, bytes).equals(body)).to.equal(true);
-      expect(Buffer.compare(await store.get(`${prefix}${bytes}`, bytes, never), body)).to.equal(0);
-    }
-  });
-
-  it('has its server check the digest', async () => {
-    const work = open().put(`${prefix}bad`, randomBytes(1000), {
-      sha256: sha256Hex(Buffer.from('other')),
-      signal: never,
-    });
-    expect(await codeOf(work)).to.be.oneOf(['STORE_WRITE_FAILED', 'STORE_DENIED']);
-    expect(await codeOf(open().get(`${prefix}bad`, 1000, never))).to.equal('OBJECT_MISSING');
-  });
-
-  it('lets exactly one of many win a key', async () => {
-    const store = open();
-    const tries = Array.from({ length: 8 }, () => {
-      const body = randomBytes(1000);
-      return codeOf(store.putOnce(`${prefix}once`, body, { sha256: sha256Hex(body), signal: never }));
-    });
-    const codes = await Promise.all(tries);
-    expect(codes.filter((code) => code === 'undefined')).to.have.length(1);
-    expect(codes.filter((code) => code === 'STORE_WRITE_FAILED')).to.have.length(7);
-  });
+  storeConformance(() => open());
 
   const refusals: { name: string; more: Partial<S3Settings>; code: string }[] = [
     { name: 'a wrong secret', more: { secretAccessKey: 'wrong' }, code: 'STORE_DENIED' },

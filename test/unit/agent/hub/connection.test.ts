@@ -24,7 +24,17 @@ const hello = { agentVersion: '1', criuVersion: '4.2.1', kernelRelease: '6', mac
 function state(phase: AppPhase): AgentState {
   const nothing = { failure: undefined, checkpoint: undefined, transfer: undefined };
   const none = { order: OrderKind.ORDER_KIND_UNSPECIFIED, status: OrderStatus.ORDER_STATUS_UNSPECIFIED };
-  return { phase, migrationUid: '', attempt: 0, appPid: 1, preflight: [], ...none, ...nothing };
+  return {
+    phase,
+    migrationUid: '',
+    attempt: 0,
+    appPid: 1,
+    preflight: [],
+    directPort: 0,
+    draining: false,
+    ...none,
+    ...nothing,
+  };
 }
 
 type Stream = ServerDuplexStream<AgentMessage, OperatorMessage>;

@@ -33,6 +33,13 @@ describe('a program in the namespaces of the application', () => {
     expect(command.env).to.deep.equal({ PATH: '/proc/none', LC_ALL: 'C' });
   });
 
+  it('tells criu where it keeps what it knows of the kernel', () => {
+    const criu = { agentRoot, program: programs.criu, args: ['check'] };
+    const env = { ...command.env, PODFERRY_CRIU_CACHE: `${agentRoot}/work/criu.kdat` };
+    expect(inAppNamespace({ placeholderPid: 2, ...criu }).env).to.deep.equal(env);
+    expect(inAgentNamespace(criu).env).to.deep.equal(env);
+  });
+
   it('gets a preload into criu, not into nsenter', () => {
     const preload = '/usr/lib/podferry/limits-shim.so';
     const { args } = inAppNamespace({ placeholderPid: 2, agentRoot, program: programs.criu, args: ['check'], preload });

@@ -4,22 +4,24 @@ import type { Journal, Role } from '../../../../agent/journal.ts';
 import { OrderKind, OrderStatus, type Order } from '../../../../proto/gen/agent/v1/agent.ts';
 
 const {
+  ORDER_KIND_PRECOPY,
   ORDER_KIND_PREFLIGHT,
   ORDER_KIND_CHECKPOINT,
   ORDER_KIND_RESUME,
   ORDER_KIND_RETIRE,
+  ORDER_KIND_WARM,
   ORDER_KIND_RESTORE,
   ORDER_KIND_CONTINUE,
 } = OrderKind;
 const { ORDER_STATUS_WORKING, ORDER_STATUS_DONE, ORDER_STATUS_FAILED } = OrderStatus;
 
 function order(kind: OrderKind, migrationUid = 'm1', attempt = 1): Order {
-  return { kind, migrationUid, attempt, timeoutMs: 1000, checkpoint: undefined };
+  return { kind, migrationUid, attempt, timeoutMs: 1000, checkpoint: undefined, direct: undefined, options: undefined };
 }
 
 function journal(role: Role, last?: Partial<NonNullable<Journal['order']>>): Journal {
   const full = { kind: ORDER_KIND_PREFLIGHT, migrationUid: 'm1', attempt: 1, status: ORDER_STATUS_DONE, ...last };
-  return { role, stopped: [], ...(last === undefined ? {} : { order: full }) };
+  return { role, stopped: [], draining: false, ...(last === undefined ? {} : { order: full }) };
 }
 
 const frozen = journal('frozen', { kind: ORDER_KIND_CHECKPOINT });
@@ -108,10 +110,56 @@ const cases: readonly { name: string; order: Order; journal: Journal; restoreFor
     verdict: 'refuse',
   },
   {
+    name: 'restore again when the container was restarted',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_RESTORE }),
+    restoreFor: 'm1',
+    verdict: 'run',
+  },
+  {
+    name: 'restore again after it failed',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_RESTORE, status: ORDER_STATUS_FAILED }),
+    restoreFor: 'm1',
+    verdict: 'run',
+  },
+  {
+    name: 'restore again while it works',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_RESTORE, status: ORDER_STATUS_WORKING }),
+    restoreFor: 'm1',
+    verdict: 'repeat',
+  },
+  {
     name: 'restore in an ordinary pod',
     order: order(ORDER_KIND_RESTORE),
     journal: journal('serving'),
     verdict: 'refuse',
+  },
+  {
+    name: 'restore after warming',
+    order: order(ORDER_KIND_RESTORE),
+    journal: journal('waiting', { kind: ORDER_KIND_WARM }),
+    restoreFor: 'm1',
+    verdict: 'run',
+  },
+  {
+    name: 'warming in an ordinary pod',
+    order: order(ORDER_KIND_WARM),
+    journal: journal('serving'),
+    verdict: 'refuse',
+  },
+  {
+    name: 'a pre-copy of a frozen tree',
+    order: order(ORDER_KIND_PRECOPY),
+    journal: frozen,
+    verdict: 'refuse',
+  },
+  {
+    name: 'a checkpoint after its pre-copy',
+    order: order(ORDER_KIND_CHECKPOINT),
+    journal: journal('serving', { kind: ORDER_KIND_PRECOPY }),
+    verdict: 'run',
   },
   {
     name: 'continue a restored tree',

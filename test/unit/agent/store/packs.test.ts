@@ -1,20 +1,33 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
+import { frameOverhead } from '../../../../agent/store/frames.ts';
 import { BufferPool } from '../../../../agent/store/buffer-pool.ts';
 import { PackReader } from '../../../../agent/store/pack-reader.ts';
 import { appendExtents, PackUpload, PackWriter } from '../../../../agent/store/pack-writer.ts';
 import type { Extent } from '../../../../agent/store/manifest.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
+import { sealingFor } from '../../../fakes/sealing.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
 
 const bytesOfPack = 1000;
+/** Bytes of a stored pack of random content. */
+const sealedPack = bytesOfPack + frameOverhead;
+const sealing = sealingFor('i-1');
 
 function setUp(buffers = 3) {
   const store = new MemoryStore();
   const controller = new AbortController();
   const fail = (error: unknown): void => controller.abort(error);
   const pool = new BufferPool(buffers, bytesOfPack);
-  const upload = new PackUpload({ store, keyPrefix: 'x/', pool, parallel: 2, signal: controller.signal, fail });
+  const upload = new PackUpload({
+    store,
+    keyPrefix: 'x/',
+    pool,
+    sealing,
+    parallel: 2,
+    signal: controller.signal,
+    fail,
+  });
   return { store, controller, upload };
 }
 
@@ -42,11 +55,13 @@ describe('packs', () => {
       }),
     );
     const packs = await upload.finish();
-    expect(upload.storedBytes).to.equal(7_321 + 12 + 4_000);
+    expect(upload.storedBytes).to.equal(
+      [...store.objects.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
+    );
     expect(new Set(packs.map((pack) => pack.key)).size).to.equal(store.objects.size);
 
     const pool = new BufferPool(2, bytesOfPack);
-    const reader = new PackReader({ store, packs, pool, signal: controller.signal });
+    const reader = new PackReader({ store, packs, sealing, pool, signal: controller.signal });
     for (const [i, content] of contents.entries()) {
       const parts: Buffer[] = [];
       for await (const part of reader.parts(extents[i] ?? [])) parts.push(Buffer.from(part));
@@ -79,22 +94,22 @@ describe('packs', () => {
     writer.seal();
     const packs = await upload.finish();
     const pool = new BufferPool(3, bytesOfPack);
-    const reader = new PackReader({ store, packs, pool, signal: controller.signal });
+    const reader = new PackReader({ store, packs, sealing, pool, signal: controller.signal });
     reader.prefetch([0, 1, 2, 3, 4]);
     for (const i of [0, 1, 2]) {
       await reader.hold(i);
       reader.release(i);
     }
-    expect(reader.readBytes).to.equal(3 * bytesOfPack);
+    expect(reader.readBytes).to.equal(3 * sealedPack);
     reader.prefetch([3]);
     await reader.hold(0);
     reader.release(0);
-    expect(reader.readBytes).to.equal(3 * bytesOfPack);
+    expect(reader.readBytes).to.equal(3 * sealedPack);
     reader.done(0);
     reader.prefetch([3, 4]);
     await reader.hold(3);
     await reader.hold(1);
-    expect(reader.readBytes).to.equal(4 * bytesOfPack);
+    expect(reader.readBytes).to.equal(4 * sealedPack);
   });
 
   it('wait until somebody releases one when all are held, and end with the signal', async () => {
@@ -103,7 +118,13 @@ describe('packs', () => {
     await writer.write(randomBytes(2 * bytesOfPack));
     writer.seal();
     const packs = await upload.finish();
-    const reader = new PackReader({ store, packs, pool: new BufferPool(1, bytesOfPack), signal: controller.signal });
+    const reader = new PackReader({
+      store,
+      packs,
+      sealing,
+      pool: new BufferPool(1, bytesOfPack),
+      signal: controller.signal,
+    });
     await reader.hold(0);
     const second = reader.hold(1);
     reader.release(0);
@@ -114,7 +135,7 @@ describe('packs', () => {
   });
 
   const damages: { name: string; code: string; damage: (store: MemoryStore, key: string) => void }[] = [
-    { name: 'changed', code: 'OBJECT_CORRUPT', damage: (store, key) => void store.objects.get(key)?.fill(0, 0, 4) },
+    { name: 'changed', code: 'OBJECT_CORRUPT', damage: (store, key) => void store.objects.get(key)?.fill(0, 4, 8) },
     { name: 'longer', code: 'OBJECT_CORRUPT', damage: (store, key) => void store.objects.set(key, randomBytes(1001)) },
     { name: 'missing', code: 'OBJECT_MISSING', damage: (store, key) => void store.objects.delete(key) },
   ];
@@ -126,7 +147,13 @@ describe('packs', () => {
       writer.seal();
       const packs = await upload.finish();
       damage(store, packs[0]?.key ?? '');
-      const reader = new PackReader({ store, packs, pool: new BufferPool(1, bytesOfPack), signal: controller.signal });
+      const reader = new PackReader({
+        store,
+        packs,
+        sealing,
+        pool: new BufferPool(1, bytesOfPack),
+        signal: controller.signal,
+      });
       expect(await codeOf(reader.hold(0))).to.equal(code);
     });
   }

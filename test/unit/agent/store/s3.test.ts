@@ -159,6 +159,11 @@ describe('S3 store', () => {
         expect(target.equals(body)).to.equal(true);
       });
 
+      it(`gets an object whole after ${name}`, async () => {
+        const store = await storeWith(broken(2, how));
+        expect(Buffer.compare(await store.get(key, body.byteLength, never), body)).to.equal(0);
+      });
+
       it(`gives up after ${name} again and again`, async () => {
         const store = await storeWith(broken(Number.POSITIVE_INFINITY, how));
         const target = Buffer.alloc(body.byteLength);

@@ -11,6 +11,8 @@ const order: Order = {
   attempt: 1,
   timeoutMs: 1,
   checkpoint: undefined,
+  direct: undefined,
+  options: undefined,
 };
 
 class Stream implements AgentStream {

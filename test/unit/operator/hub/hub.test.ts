@@ -83,7 +83,15 @@ describe('operator/hub over TLS', () => {
     hub = createHub({
       authenticate: createAuthenticate(client, pods, systemClock),
       agents,
-      welcomeFor: (uid) => ({ store: undefined, keyPrefix: `key/${uid}/`, generation: 0, instance: uid }),
+      welcomeFor: (uid) => ({
+        store: undefined,
+        keyPrefix: `key/${uid}/`,
+        generation: 0,
+        instance: uid,
+        dataKey: Buffer.alloc(0),
+        keyId: '',
+        retention: undefined,
+      }),
       isLeading: () => isLeading,
       log: silentLog(),
       helloWithinMs: 100,
@@ -159,7 +167,15 @@ describe('operator/hub over TLS', () => {
     await eventually('it is welcome', () => agent.welcome !== undefined);
     expect(agent.welcome?.keyPrefix).to.equal(`key/${sourceUid}/`);
     const kind = OrderKind.ORDER_KIND_PREFLIGHT;
-    agents.order(sourceUid, { kind, migrationUid: 'm', attempt: 1, timeoutMs: 1_000, checkpoint: undefined });
+    agents.order(sourceUid, {
+      kind,
+      migrationUid: 'm',
+      attempt: 1,
+      timeoutMs: 1_000,
+      checkpoint: undefined,
+      direct: undefined,
+      options: undefined,
+    });
     await eventually('it has answered', () => agents.view(sourceUid)?.state?.order === kind);
     agent.stop();
     await eventually('its loss is known', () => agents.view(sourceUid)?.isConnected === false);

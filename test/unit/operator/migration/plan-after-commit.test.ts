@@ -1,14 +1,21 @@
+import type { OrderStatus } from '../../../../proto/gen/agent/v1/agent.ts';
+import { annotations } from '../../../../proto/names.ts';
 import * as given from '../../../fakes/operator-objects.ts';
 import {
   APP_PHASE_RUNNING,
+  APP_PHASE_WAITING,
   type Case,
   DONE,
   FAILED,
   ORDER_KIND_CHECKPOINT,
+  ORDER_KIND_RESTORE,
   ORDER_KIND_RESUME,
+  WORKING,
   adopted,
+  agentState,
   continued,
   doneUpTo,
+  draining,
   ending,
   failure,
   frozen,
@@ -25,6 +32,20 @@ import {
   world,
 } from '../../../fakes/migration-worlds.ts';
 import { planCases } from './plan-cases.ts';
+
+function lost(status: OrderStatus, code = ''): ReturnType<typeof view> {
+  const failure = code === '' ? undefined : { code, message: 'why' };
+  return view(word(APP_PHASE_WAITING, ORDER_KIND_RESTORE, status, { failure }));
+}
+
+function started(more: Readonly<Record<string, string>> = {}): ReturnType<typeof target> {
+  const pod = target();
+  return {
+    ...pod,
+    metadata: { ...pod.metadata, annotations: { ...pod.metadata.annotations, ...more } },
+    status: { ...pod.status, containerStatuses: [{ name: 'app', ready: false, started: true }] },
+  };
+}
 
 const cases: readonly Case[] = [
   // rollback
@@ -119,11 +140,60 @@ const cases: readonly Case[] = [
     isNotTrue: 'Verified',
   },
   {
+    name: 'committed: its container has started, and its kubelet is to say whether it is Ready',
+    world: world({ status: doneUpTo('Committed'), target: started(), targetAgent: continued, sourceAgent: frozen }),
+    actions: ['WakeKubelet'],
+    isNotTrue: 'Verified',
+  },
+  {
+    name: 'committed: its kubelet was told so',
+    world: world({
+      status: doneUpTo('Committed'),
+      target: started({ [annotations.started]: 'true' }),
+      targetAgent: continued,
+      sourceAgent: frozen,
+    }),
+    actions: [],
+    isNotTrue: 'Verified',
+  },
+  {
     name: 'committed: it runs and is Ready',
     world: world({ status: doneUpTo('Committed'), target: readyTarget, targetAgent: continued, sourceAgent: frozen }),
     actions: ['RETIRE source'],
     isTrue: 'Verified',
     phase: 'CuttingOver',
+  },
+  {
+    name: 'committed: the process was lost before it was continued',
+    world: world({ status: doneUpTo('Committed'), target: target(), targetAgent: lost(DONE), sourceAgent: frozen }),
+    actions: ['RESTORE target'],
+  },
+  {
+    name: 'committed: and is being restored again',
+    world: world({ status: doneUpTo('Committed'), target: target(), targetAgent: lost(WORKING), sourceAgent: frozen }),
+    actions: [],
+    isNotTrue: 'Verified',
+  },
+  {
+    name: 'committed: that failed, and may succeed',
+    world: world({
+      status: doneUpTo('Committed'),
+      target: target(),
+      targetAgent: lost(FAILED, 'STORE_UNREACHABLE'),
+      sourceAgent: frozen,
+    }),
+    actions: ['RESTORE target'],
+  },
+  {
+    name: 'committed: that cannot succeed, so the pod is started afresh',
+    world: world({
+      status: doneUpTo('Committed'),
+      target: target(),
+      targetAgent: lost(FAILED, 'OBJECT_CORRUPT'),
+      sourceAgent: frozen,
+    }),
+    actions: ['delete target in its s', 'RETIRE source', 'delete source in its s'],
+    failure: 'OBJECT_CORRUPT',
   },
   {
     name: 'committed: the target ended',
@@ -235,6 +305,32 @@ const cases: readonly Case[] = [
     }),
     actions: ['delete target in its s'],
     failure: 'SOURCE_GONE',
+  },
+  // drained
+  {
+    name: 'drained: the cutover does not wait for the last pages, the end does',
+    world: world({ status: doneUpTo('Verified'), source: undefined, target: adopted, targetAgent: draining }),
+    actions: [],
+    isTrue: 'CutOver',
+    isNotTrue: 'Succeeded',
+    phase: 'Draining',
+  },
+  {
+    name: 'drained: not known without an agent',
+    world: world({ status: doneUpTo('CutOver'), source: undefined, target: adopted, targetAgent: gone(startMs) }),
+    actions: [],
+    isNotTrue: 'Succeeded',
+  },
+  {
+    name: 'drained: the pod ends before all its memory has come',
+    world: world({ status: doneUpTo('CutOver'), source: undefined }),
+    failure: 'TARGET_LOST',
+    phase: 'Failed',
+  },
+  {
+    name: 'drained: another order of a later move changes nothing',
+    world: world({ status: doneUpTo('CutOver'), source: undefined, target: adopted, targetAgent: view(agentState()) }),
+    isTrue: 'Succeeded',
   },
   {
     name: 'the end',

@@ -8,6 +8,7 @@ import {
   ORDER_KIND_CHECKPOINT,
   ORDER_KIND_PREFLIGHT,
   WORKING,
+  agentState,
   deleted,
   doneUpTo,
   ending,
@@ -72,6 +73,21 @@ const cases: readonly Case[] = [
     failure: 'CGROUP_UNREACHABLE',
   },
   {
+    name: 'a process whose memory is still arriving',
+    world: world({ sourceAgent: view(agentState({ draining: true })) }),
+    actions: [],
+    phase: 'Pending',
+  },
+  {
+    name: 'a process whose memory never arrives',
+    world: world({
+      sourceAgent: view(agentState({ draining: true })),
+      status: { startedAt: new Date(startMs).toISOString() },
+    }),
+    afterMs: 60_000,
+    failure: 'DRAINING',
+  },
+  {
     name: 'a process that can move',
     world: world({ sourceAgent: view(word(APP_PHASE_RUNNING, ORDER_KIND_PREFLIGHT, DONE)) }),
     actions: ['CreateTargetPod'],
@@ -98,7 +114,7 @@ const cases: readonly Case[] = [
     world: world({ status: doneUpTo('Accepted'), target: target(), targetAgent: waiting }),
     actions: [],
     isTrue: 'TargetPrepared',
-    phase: 'Freezing',
+    phase: 'PreCopying',
   },
   {
     name: 'a target that never starts',
@@ -110,13 +126,13 @@ const cases: readonly Case[] = [
   // frozen
   {
     name: 'everything is ready',
-    world: world({ status: doneUpTo('TargetPrepared'), target: target(), targetAgent: waiting }),
+    world: world({ status: doneUpTo('PreCopied'), target: target(), targetAgent: waiting }),
     actions: ['CHECKPOINT source'],
   },
   {
     name: 'the checkpoint is under way',
     world: world({
-      status: doneUpTo('TargetPrepared'),
+      status: doneUpTo('PreCopied'),
       target: target(),
       targetAgent: waiting,
       sourceAgent: view(word(APP_PHASE_FROZEN, ORDER_KIND_CHECKPOINT, WORKING)),
@@ -126,7 +142,7 @@ const cases: readonly Case[] = [
   {
     name: 'the checkpoint failed',
     world: world({
-      status: doneUpTo('TargetPrepared'),
+      status: doneUpTo('PreCopied'),
       target: target(),
       targetAgent: waiting,
       sourceAgent: view(
@@ -138,14 +154,14 @@ const cases: readonly Case[] = [
   },
   {
     name: 'the checkpoint is stored: the restore is ordered in the same breath',
-    world: world({ status: doneUpTo('TargetPrepared'), target: target(), targetAgent: waiting, sourceAgent: frozen }),
+    world: world({ status: doneUpTo('PreCopied'), target: target(), targetAgent: waiting, sourceAgent: frozen }),
     actions: ['RESTORE target'],
     isTrue: 'Frozen',
   },
   {
     name: "an answer to another Migration's order is none to ours",
     world: world({
-      status: doneUpTo('TargetPrepared'),
+      status: doneUpTo('PreCopied'),
       target: target(),
       targetAgent: waiting,
       sourceAgent: view(
@@ -157,7 +173,7 @@ const cases: readonly Case[] = [
   {
     name: 'the agent of the target is gone for a moment',
     world: world({
-      status: doneUpTo('TargetPrepared'),
+      status: doneUpTo('PreCopied'),
       target: target(),
       targetAgent: gone(startMs),
       sourceAgent: frozen,
@@ -168,7 +184,7 @@ const cases: readonly Case[] = [
   {
     name: 'the agent of the target is gone',
     world: world({
-      status: doneUpTo('TargetPrepared'),
+      status: doneUpTo('PreCopied'),
       target: target(),
       targetAgent: gone(startMs),
       sourceAgent: frozen,

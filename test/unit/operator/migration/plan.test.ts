@@ -17,7 +17,7 @@ import {
 
 describe('operator/migration/plan', () => {
   it('gives an order what its agent needs: until when, and which checkpoint', () => {
-    const prepared = { status: doneUpTo('TargetPrepared'), target: target(), targetAgent: waiting };
+    const prepared = { status: doneUpTo('PreCopied'), target: target(), targetAgent: waiting };
     const [checkpoint] = plan(world(prepared), startMs + 10_000).actions;
     expect(checkpoint).to.deep.include({ kind: 'SendOrder', podUid: given.sourceUid });
     if (checkpoint?.kind !== 'SendOrder') throw new Error('no order');
@@ -28,13 +28,22 @@ describe('operator/migration/plan', () => {
     expect(restore.order.checkpoint).to.deep.equal(given.checkpointRef);
   });
 
-  it('records the downtime from the order to freeze to the first word that the target runs', () => {
-    const began = new Date(startMs + 1_000).toISOString();
-    const status = doneUpTo('Committed', { timeline: [{ step: 'Frozen', startedAt: began, ms: 100 }] });
-    const runs = { ...continued, phaseSinceMs: startMs + 1_350 };
-    const next = plan(world({ status, target: target(), targetAgent: runs, sourceAgent: frozen }), startMs + 9_000);
-    expect(next.status.downtimeMs).to.equal(350);
-  });
+  const downtimes = [
+    { name: 'from the first stopped thread', freezeMs: 60, expected: 310 },
+    { name: 'or, when that is not known, from the order to freeze', freezeMs: 0, expected: 350 },
+    { name: 'and never from before that order, whatever a clock says', freezeMs: 5_000, expected: 350 },
+  ];
+  for (const { name, freezeMs, expected } of downtimes) {
+    it(`records the downtime until the first word that the target runs, ${name}`, () => {
+      const began = new Date(startMs + 1_000).toISOString();
+      const checkpoint = { ...given.checkpointRef, pageBytes: 1, storedBytes: 1, fileBytes: 0, freezeMs };
+      const timeline = [{ step: 'Frozen', startedAt: began, ms: 100 }];
+      const status = doneUpTo('Committed', { timeline, checkpoint });
+      const runs = { ...continued, phaseSinceMs: startMs + 1_350 };
+      const next = plan(world({ status, target: target(), targetAgent: runs, sourceAgent: frozen }), startMs + 9_000);
+      expect(next.status.downtimeMs).to.equal(expected);
+    });
+  }
 
   it('tells of a step that takes long after the commit, and goes on', () => {
     const waitingSince = plan(

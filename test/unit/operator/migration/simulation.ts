@@ -4,7 +4,7 @@ import { AppPhase, OrderKind, OrderStatus, type AgentState, type Order } from '.
 import type { Migration, MigrationStatus } from '../../../../proto/migration.ts';
 import type { AgentView } from '../../../../operator/hub/agents.ts';
 import { isReady, isTerminating, type Pod } from '../../../../operator/kube/objects.ts';
-import { isCommitted, isFinished } from '../../../../operator/migration/conditions.ts';
+import { isCommitted, isFinished, isTrue } from '../../../../operator/migration/conditions.ts';
 import { plan } from '../../../../operator/migration/plan.ts';
 import type { Action, World } from '../../../../operator/migration/world.ts';
 import * as given from '../../../fakes/operator-objects.ts';
@@ -28,6 +28,9 @@ export const happenings = [
   'source pod deleted',
   'target node fails',
   'migration deleted',
+  'warming fails',
+  'pre-copy fails',
+  'target container restarts',
 ] as const;
 export type Happening = (typeof happenings)[number];
 
@@ -53,6 +56,7 @@ export class Simulation {
   targetAgent: SimulatedAgent | undefined;
   targetNodeIsReady = true;
   wasCommitted = false;
+  private wasStopped = false;
   readonly broken: string[] = [];
   private version = 100;
   private nextTarget = 0;
@@ -111,6 +115,19 @@ export class Simulation {
       case 'migration deleted':
         this.deleteMigration();
         break;
+      case 'warming fails':
+        this.failing.add(OrderKind.ORDER_KIND_WARM);
+        break;
+      case 'target container restarts':
+        // its restored process is gone with it; one that had been continued is started afresh
+        if (this.targetAgent?.state.phase === AppPhase.APP_PHASE_RESTORED) {
+          const { state } = this.targetAgent;
+          this.report(this.targetAgent, { ...state, phase: AppPhase.APP_PHASE_WAITING, draining: false });
+        }
+        break;
+      case 'pre-copy fails':
+        this.failing.add(OrderKind.ORDER_KIND_PRECOPY);
+        break;
       default:
         assertNever(happening);
     }
@@ -147,6 +164,7 @@ export class Simulation {
       targetAgent: this.target === undefined || this.targetAgent === undefined ? undefined : viewOf(this.targetAgent),
       targetNodeIsReady: this.targetNodeIsReady,
       otherMigration: undefined,
+      secret: given.secret,
       hubSinceMs: given.startMs,
     };
   }
@@ -198,6 +216,7 @@ export class Simulation {
         this.deletePod(action.pod.uid, action.graceSeconds);
         break;
       case 'PreferDeletion':
+      case 'WakeKubelet':
         break;
       case 'LabelTarget':
         if (this.target?.metadata.uid === action.pod.uid) {
@@ -234,6 +253,10 @@ export class Simulation {
     if (kind === OrderKind.ORDER_KIND_RETIRE && !committed) this.broken.push('RETIRE before the commit is stored');
     if (kind === OrderKind.ORDER_KIND_RESUME && committed) this.broken.push('RESUME after the commit');
     if (kind === OrderKind.ORDER_KIND_RESUME && stored.failure === undefined) this.broken.push('RESUME undecided');
+    const isStop = kind === OrderKind.ORDER_KIND_CHECKPOINT;
+    if (isStop && !isTrue(stored, 'PreCopied')) this.broken.push('CHECKPOINT before the copy ahead is stored');
+    if (kind === OrderKind.ORDER_KIND_PRECOPY && this.wasStopped) this.broken.push('PRECOPY after CHECKPOINT');
+    if (isStop) this.wasStopped = true;
     const agent = podUid === this.source?.metadata.uid ? this.sourceAgent : this.targetAgent;
     if (agent?.isConnected === true) agent.inbox.push(order);
   }
@@ -241,6 +264,10 @@ export class Simulation {
   /** One step of an agent: takes an order, or ends the one it works on. */
   private work(agent: SimulatedAgent): void {
     const { state } = agent;
+    if (state.draining && agent.inbox.length === 0) {
+      this.report(agent, { ...state, draining: false });
+      return;
+    }
     if (state.status === OrderStatus.ORDER_STATUS_WORKING) {
       this.endOrder(agent);
       return;
@@ -248,7 +275,9 @@ export class Simulation {
     const order = agent.inbox.shift();
     if (order === undefined) return;
     const isRepeated = state.migrationUid === order.migrationUid && state.order === order.kind;
-    if (isRepeated) return;
+    const isAgain = order.kind === OrderKind.ORDER_KIND_RESTORE && state.phase === AppPhase.APP_PHASE_WAITING;
+    if (isRepeated && !isAgain) return;
+    if (order.kind === OrderKind.ORDER_KIND_CONTINUE && state.phase === AppPhase.APP_PHASE_WAITING) return;
     const taken = {
       ...state,
       migrationUid: order.migrationUid,
@@ -271,6 +300,7 @@ export class Simulation {
       ...agent.state,
       phase: phase ?? agent.state.phase,
       status: isFailing ? OrderStatus.ORDER_STATUS_FAILED : OrderStatus.ORDER_STATUS_DONE,
+      draining: (order === OrderKind.ORDER_KIND_RESTORE && !isFailing) || agent.state.draining,
       failure: isFailing ? { code: 'CRIU_DUMP_FAILED', message: 'simulated' } : undefined,
       checkpoint: order === OrderKind.ORDER_KIND_CHECKPOINT && !isFailing ? given.checkpointRef : undefined,
     });

@@ -42,6 +42,12 @@ const cases: readonly {
     existing: [],
     kind: 'refuse',
   },
+  {
+    name: 'a strategy that is none',
+    pod: asking({ [annotations.trigger]: 'requested', [annotations.strategy]: 'eager' }),
+    existing: [],
+    kind: 'refuse',
+  },
   { name: 'a Migration under way', pod: asking(), existing: [migration()], kind: 'clear' },
   {
     name: 'the Migration it has just made',
@@ -69,17 +75,24 @@ describe('operator/trigger/plan-trigger', () => {
     it(`${c.name}: ${c.kind}`, () => expect(planTrigger(c.pod, c.existing).kind).to.equal(c.kind));
   }
 
-  it('takes node and reason from the annotations', () => {
+  it('takes node, strategy and reason from the annotations', () => {
     const marks = {
       [annotations.trigger]: 'requested',
       [annotations.reason]: 'spot notice',
       [annotations.targetNode]: 'n2.example',
+      [annotations.strategy]: 'full',
     };
     const plan = planTrigger(asking(marks), []);
     expect(plan).to.deep.include({
       kind: 'create',
       labels: { [labels.podUid]: sourceUid },
-      spec: { podName: 'web-5d4f8-abcde', targetNode: 'n2.example', reason: 'spot notice', timeoutSeconds: 300 },
+      spec: {
+        podName: 'web-5d4f8-abcde',
+        targetNode: 'n2.example',
+        strategy: 'full',
+        reason: 'spot notice',
+        timeoutSeconds: 300,
+      },
     });
   });
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Measures Podferry beside plain CRIU on this machine, and says where the time goes.
+#   hack/bench.sh [dump|restore|delta|freeze|all]... [--full | --sizes=MIB,...] [--json]
+#     dump, restore, delta   processes of this machine, an object store; freeze: moves between the nodes of the cluster
+#     --full   all sizes that fit into memory, not only the quick ones
+#     --json   the last lines are one JSON object for each benchmark
+set -euo pipefail
+hack=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$hack/.."
+
+json='' options=() names=()
+for argument in "$@"; do
+  case $argument in
+    --json) json=1 ;;
+    --full) options+=(--full) ;;
+    --sizes=*) options+=("$argument") ;;
+    dump | restore | delta | freeze | all) names+=("$argument") ;;
+    *) sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  esac
+done
+((${#names[@]} > 0)) || names=(all)
+testbed=$hack/testbed/testbed.sh
+
+started=()
+result=$(mktemp)
+finish() {
+  local status=$? part
+  for part in "${started[@]}"; do
+    # shellcheck disable=SC2086 # nothing: the whole test bed
+    "$testbed" down $part >&2 || status=1
+  done
+  if [[ -n $json ]]; then cat "$result"; fi
+  rm -f "$result"
+  exit "$status"
+}
+trap finish EXIT
+
+# up [PART]: brings it up, to be taken down at the end unless it was there
+up() {
+  if ! "$testbed" status "$@" >/dev/null 2>&1; then started=("${1:-}" "${started[@]}"); fi
+  "$testbed" up "$@" >&2
+}
+
+"$hack/prepare.sh"
+if [[ " ${names[*]} " =~ \ (freeze|all)\  ]]; then
+  if [[ -z ${KUBECONFIG:-} ]] && ! "$testbed" status >/dev/null 2>&1; then started=(''); fi
+  cluster_env=$("$hack/cluster-env.sh")
+  eval "$cluster_env"
+  "$hack/install.sh"
+  workload=$("$testbed" build-image bench-workload "$hack/programs/workload/Dockerfile" "$hack/programs/workload" | tail -n 1)
+  export PODFERRY_IMAGE_BENCH_WORKLOAD=$workload
+elif [[ -z ${PODFERRY_S3_ENDPOINT:-} ]]; then
+  up --store
+  store_env=$("$testbed" env | grep PODFERRY_S3_)
+  eval "$store_env"
+fi
+if [[ -z ${PODFERRY_AGENT_ROOT:-} ]]; then
+  if ! "$hack/testbed/agent-root.sh" >/dev/null 2>&1; then
+    up --registry
+    node hack/bundle.mjs
+    "$testbed" build-image agent "$hack/../agent/Dockerfile" "$hack/.." >/dev/null
+  fi
+  PODFERRY_AGENT_ROOT=$("$hack/testbed/agent-root.sh" | tail -n 1)
+  export PODFERRY_AGENT_ROOT
+fi
+node hack/bench/bundle.mjs
+PODFERRY_BENCH_RESULT=$result NODE_NO_WARNINGS=1 node dist/bench/main.mjs "${names[@]}" "${options[@]}"

@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { restoreCheckpoint } from '../../../../agent/checkpoint/restore.ts';
+import { takeCheckpoint } from '../../../../agent/checkpoint/take.ts';
+import { createLinks } from '../../../../agent/direct/tls-links.ts';
+import { sealingFor } from '../../../fakes/sealing.ts';
+import { silentLog } from '../../../fakes/silent-log.ts';
+import { MemoryStore } from '../../../fakes/store.ts';
+import { continueAll, killTree, Rig, treeOf, until, whyNot, type Container } from '../criu/rig.ts';
+
+const script = fileURLToPath(new URL('../criu/app.py', import.meta.url));
+const sealing = sealingFor('one');
+
+/** What each of the two processes holds, after it said `word`. */
+async function digests(container: Container, word: string): Promise<string[]> {
+  return until(`two lines with ${word}`, async () => {
+    const lines = (await container.lines()).map((line) => line.split(' ')).filter((fields) => fields[1] === word);
+    const held = new Map(lines.map(([role = '', , digest = '']) => [role, digest]));
+    return held.size === 2 ? [...held].map(([role, digest]) => `${role} ${digest}`).toSorted() : undefined;
+  });
+}
+
+describe('agent/direct: a move whose pages never touch the store of the target', function () {
+  this.timeout(120_000);
+
+  it('restores from what the source sent alone', async function () {
+    const reason = whyNot();
+    if (reason !== undefined) {
+      console.log(`      skipped: ${reason}`);
+      this.skip();
+    }
+    const rig = await Rig.make();
+    const source = createLinks({ log: silentLog(), patienceMs: 20_000, graceMs: 20_000 });
+    const target = createLinks({ log: silentLog(), maxBytes: 1024 ** 3 });
+    try {
+      const secret = randomBytes(32);
+      await source.connect('127.0.0.1', await target.listen(secret), secret);
+      const container = await rig.container('source');
+      const rootPid = await rig.start(container, ['/usr/bin/python3', script, '32']);
+      const held = await digests(container, 'up');
+      const durable = new MemoryStore();
+      const { ref } = await takeCheckpoint({
+        criu: rig.criu,
+        store: source.over(durable),
+        keyPrefix: 'test/default/deployment-app/one/',
+        id: 'direct',
+        sealing,
+        generation: 0,
+        facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
+        rootPid,
+        stdioPid: container.pid,
+        stoppedBefore: [],
+        workDir: join(rig.dir, 'take'),
+        deadlineMs: 60_000,
+      });
+      while (target.bytes !== source.bytes) await setImmediate();
+      expect(source.bytes).to.be.greaterThan(8 << 20);
+      await killTree(rootPid);
+
+      const other = await rig.container('target');
+      const tree = await restoreCheckpoint({
+        criu: rig.criu,
+        runRestore: rig.runRestore,
+        firstInheritedFd: 3,
+        store: target.over(new MemoryStore()),
+        ref,
+        sealing,
+        stdioPid: other.pid,
+        workDir: join(rig.dir, 'restore'),
+        deadlineMs: 60_000,
+      });
+      rig.onClose(async () => killTree(tree.rootPid));
+      const pids = await treeOf(tree.rootPid);
+      continueAll(pids);
+      for (const pid of pids) process.kill(pid, 'SIGUSR1');
+      expect(await digests(other, 'sum')).to.deep.equal(held);
+      console.log(`      ${target.bytes >> 20} MiB came directly, restored in ${tree.tookMs} ms`);
+    } finally {
+      source.close();
+      target.close();
+      await rig.close();
+    }
+  });
+});
