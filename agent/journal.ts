@@ -40,12 +40,18 @@ export type Role = Journal['role'];
 export interface JournalFile {
   /** undefined when there is none yet. @throws PodferryError INTERNAL when it is unreadable */
   read(): Promise<Journal | undefined>;
-  /** Atomic: a reader (or a restarted agent) sees the old or the new one. */
+  /** Atomic: a reader (or a restarted agent) sees the old or the new one. Of several at a time the one called last stays. */
   write(journal: Journal): Promise<void>;
 }
 
 export function journalFile(workDir: string): JournalFile {
   const path = join(workDir, 'journal.json');
+  const put = async (journal: Journal): Promise<void> => {
+    await writeFile(`${path}.new`, JSON.stringify(journal), { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  };
+  // An order and the look after the container write at the same time: each would rename the other's file away.
+  let last: Promise<unknown> = Promise.resolve();
   return {
     async read() {
       try {
@@ -56,8 +62,9 @@ export function journalFile(workDir: string): JournalFile {
       }
     },
     async write(journal) {
-      await writeFile(`${path}.new`, JSON.stringify(journal), { mode: 0o600 });
-      await rename(`${path}.new`, path);
+      const written = last.then(() => put(journal));
+      last = written.catch(() => undefined); // its caller is told
+      await written;
     },
   };
 }

@@ -2,7 +2,14 @@ import { errorKinds } from '../../proto/errors.ts';
 import { annotations, podDeletionCost, podTemplateHash } from '../../proto/names.ts';
 import { AppPhase, OrderKind, OrderStatus } from '../../proto/gen/agent/v1/agent.ts';
 import type { MigrationStatus } from '../../proto/migration.ts';
-import { controllerOf, isContainerStarted, isReady, isTerminating, type Pod } from '../kube/objects.ts';
+import {
+  controllerOf,
+  hasRunningContainers,
+  isContainerStarted,
+  isReady,
+  isTerminating,
+  type Pod,
+} from '../kube/objects.ts';
 import { codeOf, conditionOf } from './conditions.ts';
 import { optionsOf } from './copy-ahead.ts';
 import { done, fail, wait, type StepResult } from './step.ts';
@@ -79,7 +86,10 @@ export function cutOver(world: World, nowMs: number): StepResult {
   const { source, target } = world;
   if (target === undefined) return fail('TARGET_LOST', 'the target pod ended after the commit');
   if (controllerOf(target) === undefined) return handOver(world, target, nowMs);
-  if (source === undefined) return done('Adopted', 'the ReplicaSet has the target in place of the source');
+  // The object itself may outlive its containers by a kubelet's next look, 10 s later: nothing depends on that.
+  if (source === undefined || (isTerminating(source) && !hasRunningContainers(source))) {
+    return done('Adopted', 'the ReplicaSet has the target in place of the source');
+  }
   return wait('TARGET_NOT_READY', 'RemovingSource', `pod ${source.metadata.name} is being removed`, {
     actions: removeSource(world, source, nowMs),
     wakeAfterMs: 1_000,

@@ -51,6 +51,7 @@ export interface ContainerStatus {
   readonly ready: boolean;
   readonly restartCount: number;
   readonly containerID: string;
+  readonly state?: { readonly running?: object };
   readonly lastState: { readonly terminated?: { readonly exitCode: number; readonly reason: string } };
 }
 
@@ -71,8 +72,14 @@ export interface Pod {
   };
 }
 
+/** The workload's pods, but for objects that only wait for their kubelet's next look: deleted, and nothing of them runs. */
 export async function pods(namespace: string, app: string): Promise<readonly Pod[]> {
-  return (await getJson<{ items: readonly Pod[] }>(['get', 'pods', '-n', namespace, '-l', `app=${app}`])).items;
+  const { items } = await getJson<{ items: readonly Pod[] }>(['get', 'pods', '-n', namespace, '-l', `app=${app}`]);
+  return items.filter(
+    ({ metadata, status }) =>
+      metadata.deletionTimestamp === undefined ||
+      status.containerStatuses?.some(({ state }) => state?.running !== undefined) === true,
+  );
 }
 
 export function isReady(pod: Pod): boolean {

@@ -36,6 +36,13 @@ describe('agent/journal', () => {
     expect(await journalFile(folder).read()).to.deep.equal(frozen);
   });
 
+  it('written by several at a time: each write succeeds, and the one called last stays', async () => {
+    const file = journalFile(folder);
+    const of = (appPid: number): Journal => ({ role: 'serving', appPid, stopped: [], draining: false });
+    await Promise.all(Array.from({ length: 20 }, (_, i) => file.write(of(i))));
+    expect(await file.read()).to.deep.equal(of(19));
+  });
+
   it('says what it cannot read instead of forgetting that a tree is stopped', async () => {
     await writeFile(join(folder, 'journal.json'), '{"role":"fro');
     const error: unknown = await journalFile(folder)

@@ -283,6 +283,16 @@ const cases: readonly Case[] = [
     actions: ['delete source in its s'],
   },
   {
+    name: 'cutover: the containers of the source have ended',
+    world: world({
+      status: doneUpTo('Verified'),
+      source: { ...ending(given.sourceUid, 30, startMs), status: { phase: 'Running', containerStatuses: [] } },
+      target: adopted,
+      targetAgent: continued,
+    }),
+    isTrue: 'CutOver',
+  },
+  {
     name: 'cutover: the kubelet of the source does not answer',
     world: world({
       status: doneUpTo('Verified'),
