@@ -1,6 +1,8 @@
 import { PodferryError } from '../proto/errors.ts';
+import { errorFields } from '../proto/logging.ts';
 import { listFiles, saveListing } from './files/listing.ts';
 import type { FerryDeps } from './ferry.ts';
+import { cgroupProcsFiles } from './launch/cgroup.ts';
 import { ping, startApp } from './launch/channel.ts';
 import { expandCommand } from './launch/command.ts';
 import { readEnvironment } from './launch/environment.ts';
@@ -19,6 +21,12 @@ async function recordBaseline(placeholder: Placeholder, { agentRoot, config }: F
 
 /** A target's container is up: everything but the checkpoint itself is made ready. */
 export async function prepareTarget(placeholder: Placeholder, deps: FerryDeps): Promise<void> {
+  try {
+    // The hierarchies stay mounted: under cgroup v1 each takes a program of its own, which the restore must not wait for.
+    await cgroupProcsFiles(placeholder.pid);
+  } catch (error) {
+    deps.log.warn('the cgroups of the container are looked for again at the restore', errorFields(error));
+  }
   await recordBaseline(placeholder, deps);
 }
 

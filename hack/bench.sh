@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures Podferry beside plain CRIU on this machine, and says where the time goes.
-#   hack/bench.sh [dump|restore|delta|freeze|all]... [--full | --sizes=MIB,...] [--json]
+#   hack/bench.sh [dump|restore|delta|freeze|all|generations]... [--full | --sizes=MIB,...] [--json]
 #     dump, restore, delta   processes of this machine, an object store; freeze: moves between the nodes of the cluster
+#     generations            one process moved 51 times by real agents, without a cluster; not part of all: it takes its time
 #     --full   all sizes that fit into memory, not only the quick ones
 #     --json   the last lines are one JSON object for each benchmark
 set -euo pipefail
@@ -14,8 +15,8 @@ for argument in "$@"; do
     --json) json=1 ;;
     --full) options+=(--full) ;;
     --sizes=*) options+=("$argument") ;;
-    dump | restore | delta | freeze | all) names+=("$argument") ;;
-    *) sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    dump | restore | delta | freeze | all | generations) names+=("$argument") ;;
+    *) sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done
 ((${#names[@]} > 0)) || names=(all)

@@ -14,6 +14,7 @@ import { createKubeClient, type KubeClient } from './kube/client.ts';
 import { createLeader, type Leader } from './kube/leader.ts';
 import { markLeader, unmarkLeader } from './leading.ts';
 import { createOperator, type Operator } from './operator.ts';
+import { createScopedStores } from './store/scoped-store.ts';
 
 const certificateEveryMs = 10_000;
 const syncEveryMs = 100;
@@ -32,9 +33,10 @@ async function run(config: Config, log: Log): Promise<number> {
     (error) => log.warn('master key not read yet', errorFields(error)),
     stopping.signal,
   );
-  const { store, prefix, retention } = config;
+  const { store, role, prefix, retention } = config;
+  const scoped = role && createScopedStores(store, role);
   const keys = createKeys(masterKey);
-  const operator = createOperator({ client, clock: systemClock, log, store, prefix, retention, keys });
+  const operator = createOperator({ client, clock: systemClock, log, store, scoped, prefix, retention, keys });
 
   const health = createHealthServer(() => operator.problems());
   health.listen(config.healthPort);
@@ -68,6 +70,7 @@ async function run(config: Config, log: Log): Promise<number> {
   hub.close();
   health.close();
   await operator.stop();
+  scoped?.close();
   if (!isLost) await leader.release();
   await certificate;
   return isLost ? 1 : 0;

@@ -17,6 +17,7 @@ import { isFinished } from './migration/conditions.ts';
 import { parseMigration } from './migration/parse.ts';
 import { reconcile, reconcileErrorFields, type Deps } from './migration/reconcile.ts';
 import { reconcileServing } from './serving/reconcile-serving.ts';
+import type { ScopedStores } from './store/scoped-store.ts';
 import { reconcileTrigger } from './trigger/reconcile-trigger.ts';
 
 export interface OperatorOptions {
@@ -24,6 +25,8 @@ export interface OperatorOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly store: Store;
+  /** Without it agents get `store` as it is. */
+  readonly scoped?: ScopedStores | undefined;
   readonly prefix: string;
   readonly retention: Retention;
   readonly keys: Keys;

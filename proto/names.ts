@@ -19,6 +19,10 @@ export const annotations = {
   targetNode: `${group}/target-node`,
   /** On a pod: the strategy of the Migrations made for its trigger annotation (proto/migration.ts). */
   strategy: `${group}/strategy`,
+  /** On a pod: for experiments, the mode of the Migrations made for its trigger annotation (proto/migration.ts). */
+  mode: `${group}/mode`,
+  /** On a pod: `true` puts the logs and metrics of those Migrations beside their checkpoints. */
+  logUpload: `${group}/log-upload`,
 
   /** Written by us on the pod template: version of the injection. */
   injected: `${group}/injected`,

@@ -38,7 +38,7 @@ async function writeImage({ name, at }: StoredImage, reader: PackReader, dir: st
   });
 }
 
-/** Writes the pagemaps, and of the pages only those that CRIU needs before the lazy daemon works. @throws as writeImages */
+/** Writes the pagemaps, and of the pages only those that CRIU itself puts in. @throws as writeImages */
 export async function writePagemaps(manifest: Manifest, reader: PackReader, dir: string): Promise<void> {
   for (const [i, image] of manifest.pages.entries()) {
     const pagesId = i + 1;

@@ -3,11 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PodferryError, toPodferryError } from '../../proto/errors.ts';
 import { criuErrors } from '../criu/child.ts';
 import type { Criu } from '../criu/command.ts';
-import { restoreArgs, restoreLogName, type LazyDaemon } from '../criu/restore.ts';
+import { restoreArgs, restoreLogName } from '../criu/restore.ts';
 import type { FaultGuard } from '../launch/fault-guard.ts';
 import { exists, readProcess, threadStates } from '../launch/proc-stat.ts';
 import { killTree } from '../launch/process-tree.ts';
-import type { LazyServer } from '../pages/lazy-server.ts';
+import type { Filler } from '../pages/filler.ts';
+import type { PageFilling } from '../pages/page-filling.ts';
 import type { Manifest } from '../store/manifest.ts';
 import type { Attempt } from './attempt.ts';
 import { openStdio } from './stdio.ts';
@@ -17,7 +18,7 @@ import { endedWithin, killPids } from './tree.ts';
 /** How long the parts of a failed restore may take to be gone. */
 const cleanUpMs = 10_000;
 const killAgainMs = 50;
-const daemonGraceMs = 1_000;
+const fillerGraceMs = 1_000;
 
 /** SIGSTOP takes effect in well under a millisecond, unless the machine is overloaded. */
 const stopMs = 5_000;
@@ -44,8 +45,8 @@ export type RunRestore = (run: RestoreRun) => Promise<void>;
 
 /** What an application that runs on while its pages arrive needs from the launcher. */
 export interface LazyCare {
-  /** Makes a missing page wait even when CRIU's daemon dies. @throws PodferryError when it cannot: then every page is put in first */
-  readonly guard: (rootPid: number, daemonPid: number) => Promise<FaultGuard>;
+  /** Makes a missing page wait even when the filler dies. @throws PodferryError when it cannot: then every page is put in first */
+  readonly guard: (rootPid: number, fillerPid: number) => Promise<FaultGuard>;
   /** Called before a tree with missing pages is killed; until then its processes wait for these. Must not throw. */
   readonly beforeKill?: () => Promise<void>;
 }
@@ -58,8 +59,8 @@ export interface RestoreTreeOptions {
   /** Holds the metadata images and the pages that are not lazy. */
   readonly workDir: string;
   readonly manifest: Manifest;
-  readonly daemon: LazyDaemon;
-  readonly server: LazyServer;
+  readonly filler: Filler;
+  readonly filling: PageFilling;
   /** All processes that the images hold, root first; none of them exists yet. */
   readonly pids: readonly number[];
   /** undefined: the tree is not restored before every page is in. */
@@ -85,11 +86,11 @@ export interface Restored {
  * @throws PodferryError the attempt's failure, when everything it made is gone
  */
 export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt): Promise<Restored> {
-  const { daemon, server, watch, lazy } = options;
+  const { filler, filling, watch, lazy } = options;
   const restored = runCriu(options, attempt);
-  // When CRIU's restore fails so does its daemon, whose words only say that. Alone, the daemon's failure must not go unnoticed.
-  let graceMs = daemonGraceMs;
-  daemon.done.catch(async (error: unknown) => {
+  // When CRIU's restore fails so does its filler, whose words only say that. Alone, the filler's failure must not go unnoticed.
+  let graceMs = fillerGraceMs;
+  filler.done.catch(async (error: unknown) => {
     await delay(graceMs);
     attempt.fail(error);
   });
@@ -99,15 +100,14 @@ export async function restoreTree(options: RestoreTreeOptions, attempt: Attempt)
     await allStopped(options.pids, attempt);
     graceMs = 0;
     if (lazy !== undefined) return lazyTree(options, lazy, attempt);
-    server.fill();
-    await attempt.race(daemon.done);
+    filling.fill();
+    await attempt.race(filler.done);
     watch.lap('pages');
-    daemon.pages.destroy();
     return { pages: Promise.resolve(), prepare: async () => undefined, fill: () => undefined };
   } catch (error) {
     const failure = attempt.failure(error);
-    server.stop();
-    await cleanUp(options, daemon, restored);
+    filling.stop();
+    await cleanUp(options, filler, restored);
     throw failure;
   }
 }
@@ -127,37 +127,37 @@ async function allStopped(pids: readonly number[], attempt: Attempt): Promise<vo
 }
 
 function lazyTree(options: RestoreTreeOptions, lazy: LazyCare, attempt: Attempt): Restored {
-  const { server, daemon, manifest } = options;
+  const { filling, filler, manifest } = options;
   let guarding: Promise<FaultGuard | undefined> = Promise.resolve(undefined);
   const prepare = async (): Promise<PodferryError | undefined> => {
     let unguarded: PodferryError | undefined;
-    guarding = lazy.guard(manifest.rootPid, daemon.pid).catch((error: unknown) => {
+    guarding = lazy.guard(manifest.rootPid, filler.pid).catch((error: unknown) => {
       unguarded = toPodferryError(error, 'guard the restored memory');
       return undefined;
     });
     await attempt.race(guarding);
     if (unguarded === undefined) return undefined;
-    server.fill();
-    await attempt.race(daemon.done);
+    filling.fill();
+    await attempt.race(filler.done);
     return unguarded;
   };
-  return { pages: drain(options, lazy, () => guarding, attempt), prepare, fill: () => server.fill() };
+  return { pages: drain(options, lazy, () => guarding, attempt), prepare, fill: () => filling.fill() };
 }
 
-/** The rest of a lazy restore: until all pages are in, the tree, CRIU's daemon and the page server live or die together. */
+/** The rest of a lazy restore: until all pages are in, the tree, the filler and the page filling live or die together. */
 async function drain(
   options: RestoreTreeOptions,
   lazy: LazyCare,
   guard: () => Promise<FaultGuard | undefined>,
   attempt: Attempt,
 ): Promise<void> {
-  const { daemon, server, manifest } = options;
+  const { filler, filling, manifest } = options;
   const made = options.pids.flatMap((pid) => readProcess(pid) ?? []);
   try {
-    await attempt.race(daemon.done);
+    await attempt.race(filler.done);
   } catch (error) {
     const failure = attempt.failure(error);
-    server.stop();
+    filling.stop();
     // Whoever touches a missing page waits: the guard holds it. So there is time to say that the container is to stay.
     await lazy.beforeKill?.();
     const dead = killTree(manifest.rootPid, cleanUpMs);
@@ -167,13 +167,12 @@ async function drain(
       made.filter((process) => exists(process)).map(({ pid }) => pid),
       cleanUpMs,
     );
-    await daemon.kill();
+    await filler.kill();
     await (await guard())?.release();
     throw failure;
   }
   // First: until then a page that never had content waits as well.
   await (await guard())?.release();
-  daemon.pages.destroy();
 }
 
 async function runCriu(options: RestoreTreeOptions, attempt: Attempt): Promise<void> {
@@ -195,8 +194,8 @@ async function runCriu(options: RestoreTreeOptions, attempt: Attempt): Promise<v
   }
 }
 
-/** Kills the processes before their page server goes: none may run on with pages missing. */
-async function cleanUp(options: RestoreTreeOptions, daemon: LazyDaemon, restored: Promise<void>): Promise<void> {
+/** Kills the processes before their page filling goes: none may run on with pages missing. */
+async function cleanUp(options: RestoreTreeOptions, filler: Filler, restored: Promise<void>): Promise<void> {
   const settled = restored.then(
     () => true,
     () => true,
@@ -205,7 +204,7 @@ async function cleanUp(options: RestoreTreeOptions, daemon: LazyDaemon, restored
   // While CRIU still runs it may make further processes.
   do {
     killPids(options.pids);
-    await daemon.kill();
+    await filler.kill();
   } while (!(await Promise.race([settled, delay(killAgainMs, false)])) && performance.now() < endsAt);
   killPids(options.pids);
   await endedWithin(options.pids, Math.max(endsAt - performance.now(), 0));

@@ -4,15 +4,21 @@ import { Readable } from 'node:stream';
 import { PodferryError } from '../../proto/errors.ts';
 import type { Criu } from '../criu/command.ts';
 import { decodePstree } from '../criu/images.ts';
-import { startLazyDaemon } from '../criu/restore.ts';
-import { LazyServer, type LazyCounts } from '../pages/lazy-server.ts';
+import type { PstreeEntry } from '../../proto/gen/criu/images.ts';
+import { baselineOfRestored, PackHashes, type Baseline } from '../memory/baseline.ts';
+import { newSeed } from '../memory/page-table.ts';
+import { startFiller } from '../pages/filler.ts';
+import { PageFilling, type LazyCounts } from '../pages/page-filling.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
 import { packBytes, type CheckpointRef, type Manifest } from '../store/manifest.ts';
+import type { LogFile } from '../store/logs.ts';
 import { PackReader } from '../store/pack-reader.ts';
 import { readManifest } from '../store/read-manifest.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
+import { readCriuLogs } from '../telemetry/criu-logs.ts';
+import type { FaultFigures } from '../telemetry/faults.ts';
 import { Attempt } from './attempt.ts';
 import { writeImages, writePagemaps } from './images-on-disk.ts';
 import { makeKit, type RestoreKit } from './restore-kit.ts';
@@ -30,7 +36,6 @@ const msPerMib = 1_000;
 const archiveChunkBytes = 256 * 1024;
 
 export interface RestoreOptions {
-  /** Runs the lazy daemon. */
   readonly criu: Criu;
   readonly runRestore: RunRestore;
   /** Number in CRIU of the first fd that runRestore hands over. */
@@ -47,11 +52,17 @@ export interface RestoreOptions {
   readonly unpackFiles?: (archive: Readable, deleted: readonly string[], signal: AbortSignal) => Promise<void>;
   /** Lets the tree be used before every page is in; undefined: it is restored in full. */
   readonly lazy?: LazyCare;
-  /** How many packs are read at a time ahead of CRIU; 0: none. */
+  /** Our program as the agent sees it. */
+  readonly binary?: string;
+  /** How many packs are read at a time; 0: one, and none ahead. */
   readonly prefetchWorkers?: number;
   readonly faultPromotion?: boolean;
+  /** Whether the pages that the application wrote to most are read first. Default: yes. */
+  readonly hotSeed?: boolean;
   /** Made ready ahead; it is this restore's then. */
   readonly kit?: RestoreKit;
+  /** Gets CRIU's logs when it writes to them no more: before `drained` is settled, or this rejects. */
+  readonly onLogs?: (logs: readonly LogFile[]) => void;
   /** From now, until the tree is restored. */
   readonly deadlineMs: number;
   /** Ends the restore; not the drain after it. */
@@ -64,6 +75,9 @@ export interface Drained {
   /** Read from the store, in all. */
   readonly storedBytes: number;
   readonly counts: LazyCounts;
+  readonly faults: FaultFigures;
+  /** What the next checkpoint need not store again. */
+  readonly baseline: Baseline;
 }
 
 export interface RestoredTree {
@@ -102,6 +116,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   const tidy = async (): Promise<void> => {
     attempt.end();
     await kit.frames.close();
+    if (options.onLogs !== undefined) options.onLogs(await readCriuLogs(options.workDir));
     await rm(options.workDir, { recursive: true, force: true });
   };
   let tree: RestoredTree;
@@ -115,7 +130,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
     await tidy();
     throw failure;
   }
-  // CRIU's daemon writes its log there until the last page is in.
+  // CRIU's restore has its log there.
   const drained = endingWith(tidy, tree.drained);
   // Whoever has no use for a lazy tree need not look at it.
   drained.catch(() => undefined);
@@ -132,50 +147,66 @@ async function restore(options: RestoreOptions, attempt: Attempt, kit: RestoreKi
   watch.lap('manifest');
 
   const reading = { store, packs: manifest.packs, sealing: options.sealing, signal };
-  const reader = new PackReader({ ...reading, ...kit });
+  const hashing = new PackHashes(newSeed());
+  const reader = new PackReader({ ...reading, ...kit, hashing });
   // Little, and needed at once: opened here while the threads are still starting.
   const metadata = new PackReader({ ...reading, pool: new BufferPool(metadataPacksInMemory, packBytes) });
-  await writeImages(manifest, metadata, workDir);
-  const processes = decodePstree(await readFile(join(workDir, 'pstree.img')));
-  await assertPidsFree(processes);
-  watch.lap('images');
-
-  const daemon = startLazyDaemon(options.criu, workDir, signal);
-  await together(attempt, [
-    daemon,
-    writePagemaps(manifest, metadata, workDir),
-    unpack(options, manifest, reader, signal),
-  ]);
-  if (signal.aborted) {
-    await daemon.then(
+  // Ready long before CRIU asks for it.
+  const starting = startFiller({
+    imagesDir: workDir,
+    images: manifest.pages,
+    signal,
+    ...(options.binary === undefined ? {} : { binary: options.binary }),
+  });
+  starting.catch(attempt.fail);
+  let processes: readonly PstreeEntry[];
+  try {
+    await writeImages(manifest, metadata, workDir);
+    processes = decodePstree(await readFile(join(workDir, 'pstree.img')));
+    await assertPidsFree(processes);
+    watch.lap('images');
+    await together(attempt, [
+      starting,
+      writePagemaps(manifest, metadata, workDir),
+      unpack(options, manifest, reader, signal),
+    ]);
+    signal.throwIfAborted();
+  } catch (error) {
+    const failure = attempt.failure(error);
+    await starting.then(
       (started) => started.kill(),
       () => undefined, // it is the failure, or a consequence
     );
-    throw attempt.failure(signal.reason);
+    throw failure;
   }
-  watch.lap('local pages, files, daemon');
+  watch.lap('local pages, files');
 
-  const { prefetchWorkers, faultPromotion } = options;
-  const { pages } = await daemon;
-  const server = new LazyServer({
-    socket: pages,
+  const { prefetchWorkers, faultPromotion, lazy } = options;
+  const filler = await starting;
+  const filling = new PageFilling({
+    filler,
     images: manifest.pages,
     reader,
     fail: attempt.fail,
     ...(prefetchWorkers === undefined ? {} : { prefetchWorkers }),
     ...(faultPromotion === undefined ? {} : { faultPromotion }),
+    // Who restores in full waits for every page.
+    ...(manifest.hot === undefined || options.hotSeed === false || lazy === undefined ? {} : { hot: manifest.hot }),
   });
   const pids = processes.map((process) => process.pid);
-  const { lazy } = options;
-  const restored = await restoreTree(
-    { ...options, manifest, daemon: await daemon, server, pids, lazy, watch },
-    attempt,
-  );
+  const restored = await restoreTree({ ...options, manifest, filler, filling, pids, lazy, watch }, attempt);
   const restoredAt = performance.now();
   const drained = restored.pages.then((): Drained => {
-    server.stop();
+    filling.stop();
     const drainMs = Math.round(performance.now() - restoredAt);
-    return { drainMs, storedBytes: reader.readBytes + metadata.readBytes, counts: server.counts };
+    const storedBytes = reader.readBytes + metadata.readBytes;
+    return {
+      drainMs,
+      storedBytes,
+      counts: filling.counts,
+      faults: filling.faultFigures,
+      baseline: baselineOfRestored(options.ref, manifest, hashing),
+    };
   });
   return {
     rootPid: manifest.rootPid,

@@ -2,7 +2,8 @@ import type { Readable } from 'node:stream';
 import type { Criu } from '../criu/command.ts';
 import type { RoundLimits } from '../memory/rounds.ts';
 import type { MemorySession, SessionUpload } from '../memory/session.ts';
-import type { HostFacts, PageImage, StoredImage } from '../store/manifest.ts';
+import type { HostFacts, HotImage, PageImage, StoredImage } from '../store/manifest.ts';
+import type { LogFile } from '../store/logs.ts';
 import type { PackWriter } from '../store/pack-writer.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
@@ -41,6 +42,10 @@ export interface TakeOptions {
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
   readonly onStopped?: () => void;
+  /** Default: what is worth it is compressed. */
+  readonly compresses?: boolean;
+  /** Gets CRIU's logs at the end, whatever that is. */
+  readonly onLogs?: (logs: readonly LogFile[]) => void;
 }
 
 /** What the parts of a checkpoint work with. */
@@ -59,6 +64,7 @@ export interface TakeContext {
 export interface FrozenTree {
   readonly pages: readonly PageImage[];
   readonly images: readonly StoredImage[];
+  readonly hot?: readonly HotImage[];
   /** Of memory, pages of zeroes included. */
   readonly pageBytes: number;
   /** performance.now() at the first stopped process. */

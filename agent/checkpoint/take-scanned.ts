@@ -122,9 +122,13 @@ async function changesOf({ session, pass }: FinalPass, process: KnownProcess): P
     return { early: everything(process, outside), late: () => Promise.resolve(everything(process, inside)) };
   }
   confirmChunks(session.table, process.chunks, lazy, pass);
+  const excluded = piecesOf(session.hot.excludedIn(process, data));
   const late = async (): Promise<Changes> =>
     (await frozenChanges(session, process, code)) ?? { ...early, unknown: piecesOf(code), written: [] };
-  return { early, late };
+  if (excluded.length === 0) return { early, late };
+  // All pieces of a chunk follow one another.
+  const written = [...early.written, ...excluded].toSorted((a, b) => a.chunk - b.chunk);
+  return { early: { ...early, written }, late };
 }
 
 /** Lets CRIU go and stores what it has written: pages first, since they must begin at a page's start, then its metadata. */

@@ -1,17 +1,28 @@
 import { mkdir, rm } from 'node:fs/promises';
+import { baselineOfTaken, type Baseline } from '../memory/baseline.ts';
+import { hotList } from '../memory/hot-list.ts';
 import { dumpMode, type DumpMode } from '../memory/dump-mode.ts';
 import { readMemoryUse } from '../memory/memory-use.ts';
 import { preCopy } from '../memory/pre-copy.ts';
 import type { RoundLimits } from '../memory/rounds.ts';
 import { MemorySession } from '../memory/session.ts';
-import { encodeManifest, sha256Hex, type CheckpointRef, type Manifest } from '../store/manifest.ts';
+import {
+  encodeManifest,
+  sha256Hex,
+  type CheckpointRef,
+  type HotImage,
+  type Manifest,
+  type Pack,
+  type PageImage,
+} from '../store/manifest.ts';
 import { PackWriter } from '../store/pack-writer.ts';
+import { readCriuLogs } from '../telemetry/criu-logs.ts';
 import { Attempt } from './attempt.ts';
 import { numberPacks } from './number-packs.ts';
 import { readStdioLinks } from './stdio.ts';
 import { Stopwatch, type Timing } from './stopwatch.ts';
 import { storeFiles, type StoredFiles } from './take-files.ts';
-import type { TakeContext, TakeOptions } from './take-options.ts';
+import type { FrozenTree, TakeContext, TakeOptions } from './take-options.ts';
 import { takeReceived } from './take-received.ts';
 import { takeScanned } from './take-scanned.ts';
 
@@ -22,6 +33,8 @@ const defaultRounds: RoundLimits = { budgetMs: 100, maxRounds: 5 };
 
 export interface TakenCheckpoint {
   readonly ref: CheckpointRef;
+  /** What a next checkpoint of the same tree need not store again. Takes a while, so it is made when it is asked for. */
+  readonly baseline: () => Baseline;
   readonly transfer: {
     /** Of memory, pages of zeroes included. */
     readonly pageBytes: number;
@@ -58,6 +71,7 @@ export async function takeCheckpoint(options: TakeOptions): Promise<TakenCheckpo
   } finally {
     attempt.end();
     if (options.memory === undefined) await session.close();
+    if (options.onLogs !== undefined) options.onLogs(await readCriuLogs(options.workDir));
     await rm(options.workDir, { recursive: true, force: true });
   }
 }
@@ -67,7 +81,7 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
   const { signal, fail } = attempt;
   const watch = new Stopwatch();
   await attempt.race(session.ready());
-  const stored = session.startUpload({ store, keyPrefix, sealing, signal, fail });
+  const stored = session.startUpload({ store, keyPrefix, sealing, signal, fail, compresses: options.compresses });
   const local = new PackWriter(stored.upload);
   const stdio = await readStdioLinks(options.stdioPid);
   watch.lap('prepare');
@@ -101,11 +115,13 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
     },
     session.packs,
   );
+  const parent = parentOf(session, packs);
   const manifest: Manifest = {
     checkpoint: options.id,
     instance: sealing.instance,
     generation: options.generation,
     takenMs: Date.now(),
+    ...(parent === undefined ? {} : { parent }),
     facts: options.facts,
     rootPid: options.rootPid,
     stoppedBefore: options.stoppedBefore,
@@ -113,6 +129,7 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
     packs,
     images,
     pages,
+    ...(frozen.hot === undefined ? {} : { hot: frozen.hot }),
     ...(archive === undefined ? {} : { files: { archive, deleted: captured?.deleted ?? [] } }),
   };
   const body = encodeManifest(manifest, sealing);
@@ -123,8 +140,10 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
   };
   await store.putOnce(ref.manifestKey, body, { sha256: ref.manifestSha256, signal });
   watch.lap('manifest');
+  const chunks = new Map(Array.from(session.processes, (process) => [process.pid, process.chunks]));
   return {
     ref,
+    baseline: () => baselineOfTaken(ref, { packs, pages }, session.table, chunks, session.packs),
     transfer: {
       pageBytes: frozen.pageBytes,
       storedBytes: stored.upload.storedBytes + body.byteLength,
@@ -137,6 +156,12 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
   };
 }
 
+/** The checkpoint that the session began with, if packs of it are used. */
+function parentOf({ baseline }: MemorySession, used: readonly Pack[]): string | undefined {
+  const old = new Set(baseline?.packs.map(({ key }) => key));
+  return used.some(({ key }) => old.has(key)) ? baseline?.checkpoint.id : undefined;
+}
+
 /** Copies ahead what can be, stops the tree and takes the rest. */
 async function freeze(context: TakeContext, attempt: Attempt) {
   const { options, session, stored, watch } = context;
@@ -147,7 +172,18 @@ async function freeze(context: TakeContext, attempt: Attempt) {
     mode = modeOf(session);
     watch.lap('live rounds');
   }
-  return mode === 'scan' ? await takeScanned(context, attempt) : await takeReceived(context, attempt);
+  if (mode !== 'scan') return await takeReceived(context, attempt);
+  const nameHot = hotSeen(session);
+  const frozen: FrozenTree = await takeScanned(context, attempt);
+  return nameHot === undefined ? frozen : { ...frozen, hot: nameHot(frozen.pages) };
+}
+
+/** What is known of hot pages before the freeze; nothing when the memory was never gone through before. */
+function hotSeen(session: MemorySession): ((pages: readonly PageImage[]) => HotImage[]) | undefined {
+  if (session.rounds.length === 0) return undefined;
+  const firstPack = session.packs.length;
+  const seen = new Map(Array.from(session.processes, (process) => [process.pid, session.hot.rangesOf(process)]));
+  return (pages) => hotList(seen, pages, (pack) => pack >= firstPack);
 }
 
 function modeOf(session: MemorySession): DumpMode {

@@ -2,18 +2,17 @@ import { PodferryError } from '../../proto/errors.ts';
 import { pageBytes } from '../pages/page-size.ts';
 
 /**
- * CRIU's page-xfer protocol as of 4.2: both sides send 32-byte little-endian headers
+ * CRIU's page-xfer protocol as of 4.2: a dumping CRIU sends 32-byte little-endian headers
  * `u32 command | flags << 16; u32 padding; u64 pages; u64 address; u64 destination`.
  * @see checkpoint-restore/criu criu/page-xfer.c (v4.2); before 4.2 the header had 24 bytes
  */
 export const headerBytes = 32;
 
-/** Commands that occur with a dump to, and a lazy restore from, a page server. */
+/** Commands that occur with a dump to a page server. */
 export const command = {
   parent: 5,
   open: 4,
   add: 6,
-  get: 7,
   close: 0x1023,
   forceClose: 0x1024,
 } as const;
@@ -27,7 +26,7 @@ export interface Header {
   readonly pages: number;
   /** Address / pageBytes. */
   readonly page: number;
-  /** Of open, parent and add: an image (imageOf); of get: a pid. */
+  /** An image (imageOf). */
   readonly destination: bigint;
 }
 

@@ -39,6 +39,7 @@ export function storeOver(store: Store, ends: Ends): Store {
       target.set(body);
     },
     held: (key) => ends.received()?.held(key),
+    isDirect: (key) => ends.received()?.isDirect(key) === true,
     async get(key, maxBytes, signal) {
       const body = await arrived(key, signal);
       return body === undefined || body.byteLength > maxBytes ? store.get(key, maxBytes, signal) : body;

@@ -1,4 +1,7 @@
 import type { Store } from '../store/store.ts';
+import type { NamedObject } from './last-checkpoint.ts';
+
+export type FindObjects = (store: Store, signal: AbortSignal) => Promise<readonly NamedObject[]>;
 
 /**
  * The connection between the agents of a move: what the source stores it also sends to the target, which keeps it in memory
@@ -7,8 +10,11 @@ import type { Store } from '../store/store.ts';
 export interface DirectLinks {
   /** Target: listens for the source of this move; a second call with the same secret gives the same port. @throws PodferryError DIRECT_FAILED */
   listen(secret: Uint8Array): Promise<number>;
-  /** Target: until the first read, also takes ahead what appears in the store under this prefix and does not come directly. */
-  warm(prefix: string): Promise<void>;
+  /**
+   * Target: until the first read, also takes ahead what appears in the store under this prefix and does not come directly.
+   * @param find says what of the store is worth having besides, the most wanted first
+   */
+  warm(prefix: string, find?: FindObjects): Promise<void>;
   /** Source: connects to the target of this move. @throws PodferryError DIRECT_FAILED */
   connect(host: string, port: number, secret: Uint8Array): Promise<void>;
   /** Where the target listens; 0: nowhere. */

@@ -7,6 +7,8 @@ interface Entry {
   readonly whole: Promise<Buffer | undefined>;
   readonly settle: (body: Buffer | undefined) => void;
   isWhole: boolean;
+  /** It came from the source of the move. */
+  readonly isDirect: boolean;
 }
 
 /**
@@ -23,6 +25,7 @@ export class Received implements FrameSink {
   #slab: Buffer = Buffer.alloc(0);
   #slabUsed = 0;
   #heldBytes = 0;
+  #coming = 0;
   #bytes = 0;
 
   constructor(maxBytes: number) {
@@ -47,17 +50,24 @@ export class Received implements FrameSink {
     }
     const { promise, resolve } = withResolver<Buffer | undefined>();
     const body = this.#allocate(bytes);
-    this.#entries.set(key, { body, whole: promise, settle: resolve, isWhole: false });
+    this.#entries.set(key, { body, whole: promise, settle: resolve, isWhole: false, isDirect: true });
     this.#heldBytes += bytes;
+    this.#coming += 1;
     return body;
   }
 
   end(key: string): void {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return;
+    if (entry === undefined || entry.isWhole) return;
     entry.isWhole = true;
+    this.#coming -= 1;
     this.#bytes += entry.body.byteLength;
     entry.settle(entry.body);
+  }
+
+  /** Something is on its way here from the source. */
+  get isReceiving(): boolean {
+    return this.#coming > 0;
   }
 
   /** It is there, or coming. */
@@ -71,6 +81,12 @@ export class Received implements FrameSink {
     return entry?.isWhole === true ? entry.body : undefined;
   }
 
+  /** The object is there, and came from the source of the move. */
+  isDirect(key: string): boolean {
+    const entry = this.#entries.get(key);
+    return entry?.isWhole === true && entry.isDirect;
+  }
+
   /** Without giving up what is there. */
   hasRoomFor(bytes: number): boolean {
     return this.#heldBytes + bytes <= this.#maxBytes;
@@ -80,7 +96,7 @@ export class Received implements FrameSink {
   add(key: string, body: Buffer): void {
     if (this.has(key) || !this.hasRoomFor(body.byteLength)) return;
     const whole = Promise.resolve(body);
-    this.#entries.set(key, { body, whole, settle: () => undefined, isWhole: true });
+    this.#entries.set(key, { body, whole, settle: () => undefined, isWhole: true, isDirect: false });
     this.#heldBytes += body.byteLength;
   }
 
@@ -126,7 +142,9 @@ export class Received implements FrameSink {
     if (entry === undefined) return;
     this.#entries.delete(key);
     this.#heldBytes -= entry.body.byteLength;
-    if (!entry.isWhole) entry.settle(undefined);
+    if (entry.isWhole) return;
+    this.#coming -= 1;
+    entry.settle(undefined);
   }
 }
 

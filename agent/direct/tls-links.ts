@@ -13,6 +13,7 @@ import { readMemoryBound } from './memory-bound.ts';
 import { pskConnect, pskServer } from './psk.ts';
 import { Received } from './received.ts';
 import { Sender } from './sender.ts';
+import { takeAhead } from './take-ahead.ts';
 
 export interface LinkOptions {
   readonly log: Log;
@@ -133,14 +134,16 @@ export function createLinks(options: LinkOptions): DirectLinks {
       }
     },
 
-    async warm(prefix) {
+    async warm(prefix, find) {
       if (store === undefined) return;
       filling.abort();
       filling = new AbortController();
       const { signal } = filling;
       const kept = await keep();
       // Goes on by itself: the move does not wait for a store that is slow to say what it has.
-      void fillFromStore({ store, prefix, received: kept, everyMs: fillEveryMs, lanes: fillLanes, signal, log });
+      const into = { store, received: kept, lanes: fillLanes, signal, log };
+      void fillFromStore({ ...into, prefix, everyMs: fillEveryMs });
+      if (find !== undefined) void takeAhead({ ...into, find });
     },
 
     async connect(host, port, secret) {

@@ -1,6 +1,7 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
+import { logKeys, placeOfLogs } from '../store/logs.ts';
 import { maxManifestBytes, sealedBytes, sha256Hex } from '../store/manifest.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyFor } from './keys.ts';
@@ -17,7 +18,7 @@ const index = z.object({
 type Index = z.infer<typeof index>;
 
 /**
- * Writes a checkpoint into one file, a tar: an index, the packs, the manifest; all sealed as they are stored.
+ * Writes a checkpoint into one file, a tar: an index, the packs, the logs, the manifest; all sealed as they are stored.
  * @throws PodferryError of the manifest or the store; OBJECT_CORRUPT. No file is left then.
  */
 export async function exportCheckpoint(
@@ -28,8 +29,13 @@ export async function exportCheckpoint(
   signal: AbortSignal,
 ): Promise<number> {
   const { manifest, bytes } = await openCheckpoint(store, manifestKey, keyFor, signal);
+  const logs: { readonly name: string; readonly key: string; readonly body: Buffer }[] = [];
+  for (const [i, key] of (await logKeys(store, placeOfLogs(manifestKey), signal)).entries()) {
+    logs.push({ name: `log-${i}`, key, body: Buffer.from(await store.get(key, maxManifestBytes, signal)) });
+  }
   const objects = [
     ...manifest.packs.map(({ key, sha256 }, i) => ({ name: `pack-${i}`, key, sha256 })),
+    ...logs.map(({ name, key, body }) => ({ name, key, sha256: sha256Hex(body) })),
     { name: 'manifest', key: manifestKey, sha256: sha256Hex(bytes) },
   ];
   const draft = `${to}.part`;
@@ -44,6 +50,7 @@ export async function exportCheckpoint(
         if (sha256Hex(body) !== pack.sha256) throw changed(pack.key);
         await tar.add(`pack-${i}`, body);
       }
+      for (const { name, body } of logs) await tar.add(name, body);
       await tar.add('manifest', bytes);
       await tar.end();
       await file.sync();

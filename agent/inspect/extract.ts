@@ -2,6 +2,7 @@ import { mkdir, open, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
+import { placeOfLogs, readLogs } from '../store/logs.ts';
 import { packBytes, type Extent } from '../store/manifest.ts';
 import { PackReader } from '../store/pack-reader.ts';
 import type { Store } from '../store/store.ts';
@@ -24,8 +25,8 @@ async function withFile(path: string, use: (file: FileHandle) => Promise<void>):
 }
 
 /**
- * Writes what a checkpoint holds, opened, into a folder that must not hold it yet: manifest.json, images/, files.tar, and pages/<kind>-<id>, the
- * pages of its runs one after the other (zeroes as holes).
+ * Writes what a checkpoint holds, opened, into a folder that must not hold it yet: manifest.json, images/, files.tar, pages/<kind>-<id> (the
+ * pages of its runs one after the other, zeroes as holes), and logs/ when there are any.
  * @throws PodferryError of the manifest, its packs or the store
  */
 export async function extractCheckpoint(
@@ -60,5 +61,11 @@ export async function extractCheckpoint(
       }
       await file.truncate(at);
     });
+  }
+  // Last: what is wrong with them must not keep anybody from the checkpoint itself.
+  const logs = await readLogs(store, placeOfLogs(manifestKey), sealing, signal);
+  if (logs.length > 0) await mkdir(join(to, 'logs'), { mode: 0o700 });
+  for (const { name, content } of logs) {
+    await withFile(join(to, 'logs', name), async (file) => file.writeFile(content));
   }
 }

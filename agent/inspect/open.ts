@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { PodferryError } from '../../proto/errors.ts';
-import { createFileStore } from '../store/file.ts';
+import type { Store as StoreSettings } from '../../proto/gen/agent/v1/agent.ts';
 import { readHeader } from '../store/manifest-envelope.ts';
 import { maxManifestBytes, type Manifest } from '../store/manifest.ts';
 import { parseManifestAt } from '../store/read-manifest.ts';
-import { createS3Store } from '../store/s3.ts';
+import { openStore as openNamed } from '../store/open-store.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyFor } from './keys.ts';
@@ -17,17 +17,19 @@ export function openStore(
   { credentials, operators }: Surroundings,
 ): { readonly store: Store; readonly close: () => void } {
   const { store: url, endpoint, region, pathStyle } = options;
+  const opened = (settings: StoreSettings): { readonly store: Store; readonly close: () => void } => {
+    const store = openNamed(settings);
+    return { store, close: () => store.close() };
+  };
   if (url === undefined) {
     if (operators === undefined) throw new PodferryError('CONFIG_INVALID', '--store is missing');
-    const store = createS3Store(operators.store);
-    return { store, close: () => store.close() };
+    return opened(operators.store);
   }
-  if (url.protocol === 'file:') return { store: createFileStore(fileURLToPath(url)), close: () => undefined };
-  if (url.protocol === 's3:') {
-    const store = createS3Store({ endpoint, region, bucket: url.host, forcePathStyle: pathStyle, ...credentials });
-    return { store, close: () => store.close() };
-  }
-  throw new PodferryError('CONFIG_INVALID', `--store ${url.href}: only file: and s3: are known`);
+  const place = { endpoint, region, bucket: url.host, forcePathStyle: pathStyle, ...credentials };
+  if (url.protocol === 'file:') return opened({ ...place, type: 'file', folder: fileURLToPath(url) });
+  if (url.protocol === 's3:') return opened(place);
+  if (url.protocol === 'gs:') return opened({ ...place, type: 'gcs' });
+  throw new PodferryError('CONFIG_INVALID', `--store ${url.href}: only file:, s3: and gs: are known`);
 }
 
 export interface OpenedManifest {

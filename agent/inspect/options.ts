@@ -5,16 +5,16 @@ export const usage = `podferry-inspect: looks into checkpoints
 
   list              names every checkpoint below --prefix; needs no key
   verify  MANIFEST  opens a checkpoint's manifest and every frame it names; without MANIFEST all below --prefix
-  extract MANIFEST  writes its manifest, CRIU's images, pages and files into the folder --to
+  extract MANIFEST  writes its manifest, CRIU's images, pages, files and logs into the folder --to
   export  MANIFEST  writes its objects, sealed as they are, into the one file --to
   import  FILE      puts the objects of such a file back, the manifest last
 
-  --store URL               file:///folder or s3://bucket; by default, in the operator's container, the operator's
+  --store URL               file:///folder, s3://bucket or gs://bucket; by default, in the operator's container, the operator's
   --prefix KEYS             what keys begin with; by default the operator's, or nothing
   --master-key-file FILE    the key in the Secret podferry-master-key, of which the key of each instance follows
   --data-key-file FILE      or the data key of one instance
   --to PATH
-  --endpoint URL, --region NAME, --path-style   of an s3: store, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
+  --endpoint URL, --region NAME, --path-style   of a bucket, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
 
 A key file holds 32 bytes, or these as hex digits or base64; - is standard input.
 

@@ -19,6 +19,8 @@ export function surroundingsOf(
   const prefix = (env['PODFERRY_S3_PREFIX'] ?? '').replace(/^\/+|\/+$/g, '');
   const operators = {
     store: {
+      type: env['PODFERRY_STORE_TYPE'] || 's3',
+      folder: env['PODFERRY_STORE_FOLDER'] ?? '',
       endpoint: env['PODFERRY_S3_ENDPOINT'] ?? '',
       region: env['PODFERRY_S3_REGION'] || 'us-east-1',
       bucket,
@@ -30,7 +32,7 @@ export function surroundingsOf(
   };
   return {
     credentials: { accessKeyId: env['AWS_ACCESS_KEY_ID'] ?? '', secretAccessKey: env['AWS_SECRET_ACCESS_KEY'] ?? '' },
-    operators: bucket === '' ? undefined : operators,
+    operators: bucket === '' && operators.store.folder === '' ? undefined : operators,
     readStdin,
   };
 }

@@ -10,8 +10,8 @@ export interface FaultGuardOptions {
   /** First process of the container, whose namespaces the guard joins. */
   readonly entrypointPid: number;
   readonly rootPid: number;
-  /** `criu lazy-pages`, as long as it runs. */
-  readonly daemonPid: number;
+  /** The filler (fill-pages.c), as long as it runs. */
+  readonly fillerPid: number;
   /** Of cgroupProcsFiles: the guard lives in the application's cgroups. */
   readonly cgroupProcs: readonly string[];
   readonly deadlineMs: number;
@@ -28,12 +28,12 @@ export interface FaultGuard {
 }
 
 /**
- * Guards a restored tree that is still stopped. The guard outlives CRIU's daemon, and the agent.
+ * Guards a restored tree that is still stopped. The guard outlives the filler, and the agent.
  * @throws PodferryError CRIU_RESTORE_FAILED
  */
 export async function guardFaults(options: FaultGuardOptions): Promise<FaultGuard> {
-  const { entrypointPid, rootPid, daemonPid, cgroupProcs, binary = paths.placeholder } = options;
-  const call = [binary, 'hold-faults', String(entrypointPid), String(rootPid), String(daemonPid)];
+  const { entrypointPid, rootPid, fillerPid, cgroupProcs, binary = paths.placeholder } = options;
+  const call = [binary, 'hold-faults', String(entrypointPid), String(rootPid), String(fillerPid)];
   const child = spawn(binary, ['within', ...cgroupProcs, '--', ...call], {
     env: {},
     stdio: ['pipe', 'pipe', 'ignore'],

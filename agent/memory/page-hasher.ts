@@ -44,3 +44,20 @@ export class PageHasher {
     this.#hash(first * pageBytes, pages, this.#hashesAt + first * wordsOfHash * 4, BigInt.asIntN(64, this.seed));
   }
 }
+
+/** Of one step of hashPages: what fits a processor's own cache. */
+const stepPages = 64;
+let lastHasher: PageHasher | undefined;
+
+/** Hashes the whole pages of memory that lies anywhere, two words each into `hashes`. */
+export function hashPages(memory: Buffer, seed: bigint, hashes: Int32Array): void {
+  // Compiled once for each thread.
+  lastHasher = lastHasher?.seed === seed ? lastHasher : new PageHasher(stepPages, seed);
+  const whole = Math.floor(memory.byteLength / pageBytes);
+  for (let page = 0; page < whole; page += stepPages) {
+    const pages = Math.min(stepPages, whole - page);
+    lastHasher.memory.set(memory.subarray(page * pageBytes, (page + pages) * pageBytes));
+    lastHasher.hash(0, pages);
+    hashes.set(lastHasher.hashes.subarray(0, wordsOfHash * pages), wordsOfHash * page);
+  }
+}

@@ -30,6 +30,12 @@ export interface PagePlace {
   readonly at: number;
 }
 
+export interface PageEntry extends PagePlace {
+  /** Hash of the content. */
+  readonly low: number;
+  readonly high: number;
+}
+
 /** The chunks of one process: where their entries are, and in which pass each was last gone through. */
 export interface ProcessChunks {
   /** Chunk number (page / chunkPages) -> slot. */
@@ -37,6 +43,9 @@ export interface ProcessChunks {
   /** Chunk number -> pass. */
   readonly passes: Map<number, number>;
 }
+
+/** A secret for hashes of pages. */
+export const newSeed = (): bigint => randomBytes(8).readBigUInt64LE();
 
 export const noChunks = (): ProcessChunks => ({ slots: new Map(), passes: new Map() });
 
@@ -48,9 +57,11 @@ export class PageTable {
   readonly slabs: SharedArrayBuffer[] = [];
   /** A byte a pack: not 0 when its pages are to be stored anew, so that the pack falls out of use. */
   readonly rewrite = new SharedArrayBuffer(maxPacks);
-  readonly seed = randomBytes(8).readBigUInt64LE();
   readonly #views: Int32Array[] = [];
   readonly #free: number[] = [];
+
+  /** @param seed of the hashes, secret: see PageHasher */
+  constructor(readonly seed: bigint = newSeed()) {}
 
   /** Slots whose pages are all absent. */
   take(count: number): number[] {
@@ -99,14 +110,48 @@ export class PageTable {
     return view.subarray(slotStart(slot), slotStart(slot) + wordsOfSlot);
   }
 
-  /** Where the content of a page is, or undefined when it is not known. */
-  placeOf(chunks: ProcessChunks, page: number): PagePlace | undefined {
+  /** What is known of a page, or undefined when nothing is. */
+  entryOf(chunks: ProcessChunks, page: number): PageEntry | undefined {
     const slot = chunks.slots.get(Math.floor(page / chunkPages));
     if (slot === undefined) return undefined;
     const view = this.#views[Math.floor(slot / chunksOfSlab)];
     const word = slotStart(slot) + (page % chunkPages) * wordsOfPage;
     const pack = view?.[word + wordOfPack] ?? absentPack;
-    return pack === absentPack ? undefined : { pack, at: view?.[word + wordOfPlace] ?? 0 };
+    if (pack === absentPack) return undefined;
+    return { low: view?.[word] ?? 0, high: view?.[word + 1] ?? 0, pack, at: view?.[word + wordOfPlace] ?? 0 };
+  }
+
+  /** Where the content of a page is, or undefined when it is not known. */
+  placeOf(chunks: ProcessChunks, page: number): PagePlace | undefined {
+    const entry = this.entryOf(chunks, page);
+    return entry === undefined ? undefined : { pack: entry.pack, at: entry.at };
+  }
+
+  /**
+   * Enters of neighbouring pages that their content is in a pack, without a look at them: their chunks count as last gone through before every pass.
+   * @param hashes of the pack's pages, two words each; where both are 0 nothing is entered
+   */
+  enter(
+    chunks: ProcessChunks,
+    run: { readonly page: number; readonly pages: number; readonly pack: number; readonly at: number },
+    hashes: Int32Array,
+  ): void {
+    for (let i = 0; i < run.pages;) {
+      const first = run.page + i;
+      const chunk = Math.floor(first / chunkPages);
+      const end = Math.min(run.pages, i + chunkPages - (first % chunkPages));
+      const entries = this.entries(this.#slotOf(chunks, chunk));
+      for (; i < end; i += 1) {
+        const low = hashes[2 * (run.at + i)] ?? 0;
+        const high = hashes[2 * (run.at + i) + 1] ?? 0;
+        if (low === 0 && high === 0) continue;
+        const word = ((run.page + i) % chunkPages) * wordsOfPage;
+        entries[word] = low;
+        entries[word + 1] = high;
+        entries[word + wordOfPack] = run.pack;
+        entries[word + wordOfPlace] = run.at + i;
+      }
+    }
   }
 
   /** A copy for a process that was forked: what it has not written since is what its parent had. */
@@ -123,19 +168,30 @@ export class PageTable {
     return child;
   }
 
-  /** Counts the pages that each pack still holds for these processes. */
-  livePages(processes: Iterable<ProcessChunks>): Map<number, number> {
-    const live = new Map<number, number>();
-    for (const { slots } of processes) {
-      for (const slot of slots.values()) {
-        const entries = this.entries(slot);
-        for (let word = wordOfPack; word < wordsOfSlot; word += wordsOfPage) {
-          const pack = entries[word] ?? absentPack;
-          if (pack >= 0) live.set(pack, (live.get(pack) ?? 0) + 1);
-        }
+  /** Which packs still hold pages of a process: how many, and from which chunk to which. */
+  usesOf({ slots }: ProcessChunks): Map<number, { live: number; from: number; to: number }> {
+    const uses = new Map<number, { live: number; from: number; to: number }>();
+    for (const [chunk, slot] of slots) {
+      const entries = this.entries(slot);
+      for (let word = wordOfPack; word < wordsOfSlot; word += wordsOfPage) {
+        const pack = entries[word] ?? absentPack;
+        if (pack < 0) continue;
+        const use = uses.get(pack) ?? { live: 0, from: chunk, to: chunk };
+        if (use.live === 0) uses.set(pack, use);
+        use.live += 1;
+        use.from = Math.min(use.from, chunk);
+        use.to = Math.max(use.to, chunk);
       }
     }
-    return live;
+    return uses;
+  }
+
+  #slotOf(chunks: ProcessChunks, chunk: number): number {
+    const slot = chunks.slots.get(chunk) ?? this.take(1)[0];
+    if (slot === undefined) throw new RangeError('no slot');
+    if (!chunks.slots.has(chunk)) chunks.passes.set(chunk, 0);
+    chunks.slots.set(chunk, slot);
+    return slot;
   }
 
   #addSlab(): void {

@@ -2,6 +2,8 @@
 export interface Round {
   /** Pages that were new or other than before. */
   readonly changedBytes: number;
+  /** Not looked at, since it changes all the time: it is left to the freeze. */
+  readonly excludedBytes?: number;
   /** Until all of it was durable. */
   readonly tookMs: number;
 }
@@ -10,6 +12,8 @@ export interface RoundLimits {
   /** What storing the rest may cost of the freeze. */
   readonly budgetMs: number;
   readonly maxRounds: number;
+  /** Pages that change in every round are left to the freeze, as far as they fit its budget. */
+  readonly excludesHot?: boolean;
 }
 
 export type NextRound =
@@ -30,14 +34,17 @@ const assumedRate = 100_000;
 export function nextRound(history: readonly Round[], { budgetMs, maxRounds }: RoundLimits, rate: number): NextRound {
   const last = history.at(-1);
   if (last === undefined) return maxRounds > 0 ? { go: true } : { go: false, why: 'enough rounds' };
-  if (last.changedBytes / rate <= budgetMs) return { go: false, why: 'fits' };
+  if (left(last) / rate <= budgetMs) return { go: false, why: 'fits' };
   if (history.length >= maxRounds) return { go: false, why: 'enough rounds' };
   const before = history.at(-2);
-  if (before !== undefined && last.changedBytes > before.changedBytes * progress) {
+  if (before !== undefined && left(last) > left(before) * progress) {
     return { go: false, why: 'does not shrink' };
   }
   return { go: true };
 }
+
+/** What the freeze would have to store after this round. */
+const left = ({ changedBytes, excludedBytes = 0 }: Round): number => changedBytes + excludedBytes;
 
 /** The best rate at which any round of some size was stored, bytes a millisecond. Pure. */
 export function rateOf(history: readonly Round[]): number {

@@ -34,12 +34,25 @@ export interface PassOptions {
   readonly signal: AbortSignal;
 }
 
+/** What each thread has to do, in order: what is neighbouring comes into the same packs. Pure. */
+export function sharesOf<T>(jobs: readonly T[], threads: number): T[][] {
+  const border = (thread: number): number => Math.round((jobs.length * thread) / threads);
+  return Array.from({ length: threads }, (_, thread) => jobs.slice(border(thread), border(thread + 1)));
+}
+
+/** The next of a thread's own share; whoever has nothing left takes the last of whoever has most. */
+export function nextOf<T>(shares: readonly T[][], own: number): T | undefined {
+  const mine = shares[own]?.shift();
+  if (mine !== undefined) return mine;
+  return shares.toSorted((a, b) => b.length - a.length)[0]?.pop();
+}
+
 interface Job {
   readonly target: ScanTarget;
   readonly batch: readonly Piece[];
 }
 
-/** Goes through memory with several threads. Each stretch is scanned by one of them; whoever is idle takes the next. */
+/** Goes through memory with several threads. */
 export class Scanner {
   readonly #table: PageTable;
   readonly #threads: readonly ScanThread[];
@@ -73,12 +86,12 @@ export class Scanner {
     const jobs: Job[] = options.targets.flatMap((target) =>
       batchesOf(target.pieces, chunks).map((batch) => ({ target, batch })),
     );
-    let next = 0;
+    const shares = sharesOf(jobs, this.#threads.length);
     const total = { present: 0, zero: 0, changed: 0 };
     if (jobs.length === 0) return total;
-    const drive = async (thread: ScanThread): Promise<void> => {
+    const drive = async (thread: ScanThread, own: number): Promise<void> => {
       const source = options.newSource();
-      for (let job = jobs[next++]; job !== undefined; job = jobs[next++]) {
+      for (let job = nextOf(shares, own); job !== undefined; job = nextOf(shares, own)) {
         const counts = await this.#scan(thread, job, options, source);
         total.present += counts.present;
         total.zero += counts.zero;

@@ -9,6 +9,8 @@ import { FrameThreads } from '../store/frame-threads.ts';
 import { packBytes, type Pack } from '../store/manifest.ts';
 import { PackUpload, PackWriter, type PackUploadOptions } from '../store/pack-writer.ts';
 import { parseAddressSpace, type AddressSpace } from './address-space.ts';
+import { enterBaseline, type Baseline } from './baseline.ts';
+import { HotPages } from './hot-pages.ts';
 import { maxPacks, noChunks, PageTable, type ProcessChunks } from './page-table.ts';
 import type { Round } from './rounds.ts';
 import { Scanner, type PackSource } from './scanner.ts';
@@ -25,7 +27,7 @@ export interface KnownProcess {
 }
 
 /** What of an upload belongs to where its packs go. */
-export type UploadPlace = Pick<PackUploadOptions, 'store' | 'keyPrefix' | 'sealing' | 'signal' | 'fail'>;
+export type UploadPlace = Pick<PackUploadOptions, 'store' | 'keyPrefix' | 'sealing' | 'signal' | 'fail' | 'compresses'>;
 
 /** The packs that one order stores. Indices are the upload's; numbers are the session's and stay. */
 export interface SessionUpload {
@@ -42,12 +44,14 @@ export interface SessionUpload {
  * is stored. It is worth keeping only while everything it was told to store was stored: after a failure close it.
  */
 export class MemorySession {
-  readonly table = new PageTable();
-  readonly scanner = new Scanner(this.table);
+  readonly table: PageTable;
+  readonly scanner: Scanner;
+  readonly hot = new HotPages();
   readonly pool = new BufferPool(packsInMemory, packBytes);
   readonly #frames = new FrameThreads();
   readonly #processes = new Map<number, KnownProcess>();
-  readonly #packs: (Pack | undefined)[] = [];
+  /** Those of the baseline come first. */
+  readonly #packs: (Pack | undefined)[];
   readonly #rounds: Round[] = [];
   #passes = 0;
   #presentBytes: number | undefined;
@@ -55,11 +59,17 @@ export class MemorySession {
   /**
    * @param rootPid of the application's tree
    * @param tracking without it every pass goes through everything
+   * @param baseline what is stored of this tree already
    */
   constructor(
     readonly rootPid: number,
     readonly tracking?: WriteTracking,
-  ) {}
+    readonly baseline?: Baseline,
+  ) {
+    this.table = new PageTable(baseline?.seed);
+    this.scanner = new Scanner(this.table);
+    this.#packs = [...(baseline?.packs ?? [])];
+  }
 
   /** Starts the threads and touches the buffers, so that nothing of it falls into a freeze. */
   async ready(): Promise<void> {
@@ -107,7 +117,7 @@ export class MemorySession {
     const numberOf = (index: number): number => {
       const known = numbers[index];
       if (known !== undefined) return known;
-      if (this.#packs.length === maxPacks) throw new PodferryError('INTERNAL', `${maxPacks} packs are in use`);
+      if (this.#packs.length >= maxPacks) throw new PodferryError('INTERNAL', `${maxPacks} packs are in use`);
       numbers[index] = this.#packs.length;
       this.#packs.push(undefined);
       return numbers[index];
@@ -147,11 +157,21 @@ export class MemorySession {
   }
 
   #meet({ pid, startTime, parentPid }: Process): KnownProcess {
-    const parent = this.#processes.get(parentPid);
-    const chunks = parent === undefined ? noChunks() : this.table.clone(parent.chunks);
+    const chunks = this.#before(pid, parentPid);
     const known = { pid, startTime, chunks };
     this.#processes.set(pid, known);
     return known;
+  }
+
+  /** What a new process may hold: what the baseline has under its number, or else what its parent has. */
+  #before(pid: number, parentPid: number): ProcessChunks {
+    const parent = this.#processes.get(parentPid);
+    if (this.baseline?.processes.has(pid) !== true) {
+      return parent === undefined ? noChunks() : this.table.clone(parent.chunks);
+    }
+    const chunks = noChunks();
+    enterBaseline(this.table, chunks, this.baseline, pid);
+    return chunks;
   }
 }
 

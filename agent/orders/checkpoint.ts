@@ -7,12 +7,13 @@ import { packFiles } from '../files/archive.ts';
 import { changesSince } from '../files/changes.ts';
 import { listFiles, loadListing } from '../files/listing.ts';
 import { alreadyStopped, applicationTree, continueTree, type ApplicationTree } from '../launch/process-tree.ts';
-import { sealingOf } from '../store/sealing.ts';
+import { sourceLog } from '../telemetry/figures.ts';
 import { baselineFile } from './baseline.ts';
 import type { OrderContext, OrderResult } from './context.ts';
 import { criuInApp } from './criu-commands.ts';
+import { newLogs } from './logs.ts';
+import { takeMemory } from './memory.ts';
 import { roundLimits } from './precopy.ts';
-import { newTracking } from './tracking.ts';
 import { transferOf } from './transfer.ts';
 
 /** A listing or an archive that takes longer than this inside the freeze is a fault. */
@@ -26,9 +27,7 @@ const maxRounds = 5;
  * On any failure the tree is continued before this rejects: the source never depends on the store.
  */
 export async function checkpoint(order: Order, context: OrderContext): Promise<OrderResult> {
-  const { config, home, journal, placeholder, agentRoot } = context;
-  if (home === undefined)
-    throw new PodferryError('INTERNAL', 'a checkpoint was ordered before the operator named a store');
+  const { config, journal, placeholder, agentRoot } = context;
   if (order.checkpoint === undefined) throw new PodferryError('INTERNAL', 'a checkpoint was ordered without an id');
   const rootPid = journal.appPid;
   if (rootPid === undefined)
@@ -39,17 +38,16 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
   const before = applicationTree(rootPid);
   const wasStopped = new Set(alreadyStopped(before).map(({ pid }) => pid));
   const running = (tree: ApplicationTree) => tree.processes.filter(({ pid }) => !wasStopped.has(pid));
-  const { keyPrefix } = home.welcome;
-  const sealing = sealingOf(home.welcome);
-  const memory = await context.memory.take({ rootPid, keyPrefix, sealing }, newTracking(order.options, context.log));
+  const { session: memory, purpose, store, welcome, sealing } = await takeMemory(order, context);
+  const logs = newLogs(order, context);
   try {
     const taken = await takeCheckpoint({
       criu: criuInApp(placeholder.pid, agentRoot, config.criuPreload),
-      store: home.store,
-      keyPrefix,
+      store,
+      keyPrefix: welcome.keyPrefix,
       id: order.checkpoint.id,
       sealing,
-      generation: home.welcome.generation,
+      generation: welcome.generation,
       facts: context.facts,
       rootPid,
       stdioPid: placeholder.pid,
@@ -61,9 +59,17 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
         const changes = changesSince(baseline, await listFiles(place, config.dataDirs, filesDeadlineMs));
         return { archive: packFiles(place, changes.changed, filesDeadlineMs), deleted: changes.deleted };
       },
+      compresses: order.options?.off.includes('compression') !== true,
+      ...logs.collect,
       deadlineMs: context.deadlineMs,
       signal: context.signal,
     });
+    logs.keep({
+      root: before.root,
+      figures: (how) => sourceLog({ ...taken.transfer, liveRounds: memory.rounds }, how),
+    });
+    // Should the move be rolled back, the next one begins with this checkpoint.
+    context.memory.remember(taken.baseline, purpose);
     const stopped = running(applicationTree(rootPid)).map(({ pid, startTime }) => ({ pid, startTime }));
     const { transfer } = taken;
     return {

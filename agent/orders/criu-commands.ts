@@ -16,7 +16,7 @@ export function criuInApp(placeholderPid: number, agentRoot: string, preload: st
   };
 }
 
-/** criu beside the agent: the version check and the lazy-pages daemon. */
+/** criu beside the agent: the version check, and paths for a restore. */
 export function criuInAgent(agentRoot: string, preload: string | undefined): Criu {
   return {
     command: (args) =>

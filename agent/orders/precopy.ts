@@ -1,4 +1,3 @@
-import { PodferryError } from '../../proto/errors.ts';
 import type { MoveOptions } from '../../proto/gen/agent/v1/agent.ts';
 import { Attempt } from '../checkpoint/attempt.ts';
 import { Stopwatch } from '../checkpoint/stopwatch.ts';
@@ -6,9 +5,8 @@ import { dumpMode } from '../memory/dump-mode.ts';
 import { readMemoryUse } from '../memory/memory-use.ts';
 import { preCopy } from '../memory/pre-copy.ts';
 import type { RoundLimits } from '../memory/rounds.ts';
-import { sealingOf } from '../store/sealing.ts';
 import type { RunOrder } from './context.ts';
-import { newTracking } from './tracking.ts';
+import { takeMemory } from './memory.ts';
 import { transferOf } from './transfer.ts';
 
 const defaultFreezeMs = 300;
@@ -19,26 +17,22 @@ const shareOfRest = 1 / 3;
 export function roundLimits(options: MoveOptions | undefined, maxRounds: number): RoundLimits {
   const freezeMs = options === undefined || options.freezeBudgetMs === 0 ? defaultFreezeMs : options.freezeBudgetMs;
   // Without the delta everything is stored in the freeze.
-  return { budgetMs: freezeMs * shareOfRest, maxRounds: options?.off.includes('delta') === true ? 0 : maxRounds };
+  return {
+    budgetMs: freezeMs * shareOfRest,
+    maxRounds: options?.off.includes('delta') === true ? 0 : maxRounds,
+    excludesHot: options?.off.includes('hotExclusion') !== true,
+  };
 }
 
 const maxRounds = 8;
 
 /** PRECOPY: copies the memory of the running application ahead, so that the freeze has only what changed since. */
 export const precopy: RunOrder = async (order, context) => {
-  const { home, journal, config, log } = context;
-  if (home === undefined)
-    throw new PodferryError('INTERNAL', 'a copy ahead was ordered before the operator named a store');
-  const rootPid = journal.appPid;
-  if (rootPid === undefined)
-    throw new PodferryError('APP_NOT_RUNNING', `nothing runs in container ${config.original.container}`);
-  const { keyPrefix } = home.welcome;
-  const sealing = sealingOf(home.welcome);
-  const purpose = { rootPid, keyPrefix, sealing };
-
+  const { log } = context;
   const watch = new Stopwatch();
-  const attempt = new Attempt(`copying the memory of pid ${rootPid}`, context.deadlineMs, context.signal);
-  const session = await context.memory.take(purpose, newTracking(order.options, log));
+  const { session, purpose, store, welcome, sealing } = await takeMemory(order, context);
+  const { keyPrefix } = welcome;
+  const attempt = new Attempt(`copying the memory of pid ${session.rootPid}`, context.deadlineMs, context.signal);
   try {
     const pids = session.lookAtTree().map(({ pid }) => pid);
     if (dumpMode(readMemoryUse(pids, session.presentBytes)) === 'receive') {
@@ -49,7 +43,8 @@ export const precopy: RunOrder = async (order, context) => {
     await attempt.race(session.ready());
     watch.lap('prepare');
     const { signal, fail } = attempt;
-    const stored = session.startUpload({ store: home.store, keyPrefix, sealing, signal, fail });
+    const compresses = order.options?.off.includes('compression') !== true;
+    const stored = session.startUpload({ store, keyPrefix, sealing, signal, fail, compresses });
     const copied = await attempt.race(preCopy(session, stored, roundLimits(order.options, maxRounds), signal));
     watch.lap('live rounds');
     log.info('memory copied ahead', {

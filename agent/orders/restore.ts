@@ -14,7 +14,10 @@ import { raisePidCounter } from '../launch/pid-counter.ts';
 import { applicationTree } from '../launch/process-tree.ts';
 import { runSupervised } from '../launch/supervise.ts';
 import { sealingOf } from '../store/sealing.ts';
+import { targetLog } from '../telemetry/figures.ts';
 import type { OrderContext, OrderResult } from './context.ts';
+import { newLogs } from './logs.ts';
+import { purposeOf } from './memory.ts';
 import { transferOf } from './transfer.ts';
 import { criuInAgent, criuInApp } from './criu-commands.ts';
 
@@ -62,9 +65,10 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
   const off = new Set(order.options?.off);
   const rootOf = { entrypointPid: placeholder.pid, cgroupProcs, deadlineMs: guardDeadlineMs };
   const lazy: LazyCare = {
-    guard: (rootPid, daemonPid) => guardFaults({ ...rootOf, rootPid, daemonPid }),
+    guard: (rootPid, fillerPid) => guardFaults({ ...rootOf, rootPid, fillerPid }),
     beforeKill: () => holdContainer(context),
   };
+  const logs = newLogs(order, context);
   const tree = await restoreCheckpoint({
     criu: criuInAgent(agentRoot, config.criuPreload),
     runRestore,
@@ -79,9 +83,14 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
     ...(isFull ? {} : { lazy }),
     ...(off.has('asyncPrefetch') ? { prefetchWorkers: 0 } : {}),
     faultPromotion: !off.has('faultPromotion'),
+    hotSeed: !off.has('hotSeed'),
     kit: context.kits.take(),
+    ...logs.collect,
     deadlineMs: context.deadlineMs,
     signal: context.signal,
+  }).catch((error: unknown) => {
+    logs.keep({ root: undefined });
+    throw error;
   });
   // New children must get pids above the restored ones, or the next generation finds them taken by low, recycled numbers.
   await raisePidCounter(Math.max(firstAppPid, ...tree.pids));
@@ -94,11 +103,21 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
     tookMs: tree.tookMs,
     timeline: [...tree.timeline],
   };
+  const root = processes.find(({ pid }) => pid === tree.rootPid);
+  logs.keep({ root, figures: async (how) => targetLog({ ...moved, ...(await tree.drained) }, how) });
   const journal = { role: 'restored', appPid: tree.rootPid, stopped } as const;
-  if (isFull) return { journal, transfer: transferOf({ ...moved, storedBytes: tree.storedBytes }) };
-  const done = tree.drained.then((drained) =>
+  const remembered = tree.drained.then((drained) => {
+    context.memory.remember(() => drained.baseline, purposeOf(tree.rootPid, home.welcome));
+    return drained;
+  });
+  if (isFull) {
+    await remembered;
+    return { journal, transfer: transferOf({ ...moved, storedBytes: tree.storedBytes }) };
+  }
+  const done = remembered.then((drained) =>
     transferOf({ ...moved, storedBytes: drained.storedBytes, lazy: lazyOf(drained) }),
   );
+  done.catch(() => undefined); // whoever follows the drain hears of it
   const prepare = async (): Promise<void> => {
     await setImmediate(); // the report of the order's end is on its way first: starting a process takes a while
     const unguarded = await tree.prepare();
@@ -113,7 +132,7 @@ export async function restore(order: Order, context: OrderContext): Promise<Orde
 }
 
 function lazyOf({ drainMs, counts }: Drained): Lazy {
-  const { servedPages: _served, faults, aheadHits, aheadMisses, ...stalls } = counts;
+  const { servedPages: _served, faults, aheadHits, aheadMisses, directFaults, hotPages, ...stalls } = counts;
   return {
     ...stalls,
     drainMs,
@@ -121,5 +140,7 @@ function lazyOf({ drainMs, counts }: Drained): Lazy {
     faultPages: BigInt(faults), // CRIU asks for a touched page alone
     aheadHits: BigInt(aheadHits),
     aheadMisses: BigInt(aheadMisses),
+    directFaults: BigInt(directFaults),
+    hotPages: BigInt(hotPages),
   };
 }

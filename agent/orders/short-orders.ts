@@ -31,7 +31,7 @@ export const retire: RunOrder = async (_order, { journal, placeholder, config })
 };
 
 /**
- * After a restart of the agent in the middle of a lazy restore: CRIU's daemon died with it, and whoever touches a missing page waits for ever.
+ * After a restart of the agent in the middle of a lazy restore: the filler of its pages died with it, and whoever touches a missing page waits for ever.
  * Kills the tree and holds the container for its next restore.
  */
 export async function killIncomplete({ appPid, placeholder }: Journal): Promise<void> {
@@ -53,7 +53,7 @@ export function fullRestore({ order, restoredFrom }: Journal): Order {
     timeoutMs: fullRestoreMs,
     checkpoint: restoredFrom,
     direct: undefined,
-    options: { strategy: 'full', freezeBudgetMs: 0, off: [] },
+    options: { strategy: 'full', freezeBudgetMs: 0, off: [], logUpload: false },
   };
 }
 

@@ -23,7 +23,7 @@ interface Segment {
 export interface PageWriters {
   /** What a restore needs before it can start, so that this is together in few packs; the caller writes on and seals it. */
   readonly local: PackWriter;
-  /** What the lazy daemon asks for later. */
+  /** What the filler puts in later. */
   readonly lazy: PackWriter;
 }
 

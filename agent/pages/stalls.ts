@@ -2,6 +2,12 @@
 const bucketsPerOctave = 4;
 const buckets = 32 * bucketsPerOctave;
 
+/** Waits of about the same length. */
+export interface Bucket {
+  readonly upToUs: number;
+  readonly count: number;
+}
+
 /** How long something waited, as a histogram: it takes any number of waits in little memory. */
 export class Stalls {
   readonly #counts = new Float64Array(buckets);
@@ -22,6 +28,13 @@ export class Stalls {
 
   get maxUs(): number {
     return Math.round(this.#maxUs);
+  }
+
+  /** Those that are not empty, shortest waits first. */
+  histogram(): Bucket[] {
+    return [...this.#counts].flatMap((count, bucket) =>
+      count === 0 ? [] : { upToUs: Math.round(2 ** (bucket / bucketsPerOctave)), count },
+    );
   }
 
   /** What this share of the waits did not exceed, in µs; 0 when there was none. @param share 0..1 */

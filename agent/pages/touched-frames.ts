@@ -5,7 +5,7 @@ import { pageBytes } from './page-size.ts';
 /** Frames kept: what was touched once is often followed by its neighbours. 16 MiB. */
 const keptFrames = 64;
 
-const framePages = frameBytes / pageBytes;
+export const framePages = frameBytes / pageBytes;
 
 /** Pages of packs that are not in memory, read by the frame: what somebody waits for must not wait for 8 MiB. */
 export class TouchedFrames {

@@ -1,7 +1,15 @@
 import { PodferryError } from '../../proto/errors.ts';
 import { maxManifestBytes, sha256Hex } from './manifest.ts';
+import { checkpointOfLog } from './logs.ts';
 import { parseManifestAt } from './read-manifest.ts';
-import { findGarbage, type Garbage, type LiveCheckpoint, type RetentionPolicy, type StoredPack } from './retention.ts';
+import {
+  findGarbage,
+  type Garbage,
+  type LiveCheckpoint,
+  type RetentionPolicy,
+  type StoredLog,
+  type StoredPack,
+} from './retention.ts';
 import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
 
@@ -65,7 +73,7 @@ export async function readCheckpoints(
 }
 
 /**
- * Removes what the policy lets go of one instance: first manifests, then packs, so that at every moment each manifest is complete. Broken off
+ * Removes what the policy lets go of one instance: first manifests, then their logs and packs, so that at every moment each manifest is complete. Broken off
  * anywhere, the next run finds the rest.
  * @returns what was removed
  * @throws PodferryError OBJECT_CORRUPT | KEY_WRONG | MANIFEST_INVALID | STORE_*; some of it may be gone by then
@@ -75,10 +83,17 @@ export async function collectGarbage(options: CollectOptions): Promise<Garbage> 
   // Packs before manifests: a checkpoint that is completed in between names packs that are listed, never the other way round.
   const packs: StoredPack[] = [];
   for await (const { key, modifiedMs } of store.list(`${keyPrefix}packs/`, signal)) packs.push({ key, modifiedMs });
+  // So, too, logs: they are put when their manifest is there.
+  const logs: StoredLog[] = [];
+  for await (const { key, modifiedMs } of store.list(`${keyPrefix}checkpoints/`, signal)) {
+    const checkpoint = checkpointOfLog(key);
+    if (checkpoint !== undefined) logs.push({ key, modifiedMs, checkpoint });
+  }
   const checkpoints = await readCheckpoints(options);
-  const garbage = findGarbage(checkpoints, packs, policy, nowMs, pinned);
+  const garbage = findGarbage(checkpoints, packs, policy, nowMs, pinned, logs);
   const manifests = garbage.checkpoints.map(({ manifestKey }) => manifestKey);
   if (manifests.length > 0) await store.delete(manifests, signal);
+  if (garbage.logs.length > 0) await store.delete(garbage.logs, signal);
   if (garbage.packs.length === 0) return garbage;
   // Somebody may have completed a checkpoint meanwhile.
   const named = new Set((await readCheckpoints(options, checkpoints)).flatMap((checkpoint) => checkpoint.packs));

@@ -1,5 +1,6 @@
 import type { Worker } from 'node:worker_threads';
 import { PodferryError } from '../../proto/errors.ts';
+import { hashPages } from '../memory/page-hasher.ts';
 import { startWorker } from '../start-worker.ts';
 import { openPack, sealPack, type PackKey, type SealedPack } from './frames.ts';
 
@@ -12,6 +13,8 @@ export interface FrameJob {
   readonly area: SharedArrayBuffer;
   readonly rawAt: number;
   readonly rawBytes: number;
+  /** Whether what is sealed is compressed. Default: where it is worth it. */
+  readonly compresses?: boolean | undefined;
 }
 
 export interface OpenJob extends FrameJob {
@@ -19,6 +22,14 @@ export interface OpenJob extends FrameJob {
   readonly frames: readonly number[];
   /** The sealed pack when it does not lie at the end of the buffer. */
   readonly sealed?: SealedPlace | undefined;
+  /** What is opened is hashed, too. */
+  readonly hashing?: HashJob | undefined;
+}
+
+export interface HashJob {
+  readonly seed: bigint;
+  /** Room for two words for each whole page of the pack. @see PageHasher */
+  readonly hashes: SharedArrayBuffer;
 }
 
 export interface SealedPlace {
@@ -52,11 +63,21 @@ export interface Answer {
   readonly failure?: string;
 }
 
+/** Opens a pack and, when it is what was sealed, hashes it. @see openPack */
+export function openAndHash({ key, area, frames, rawAt, rawBytes, sealed, hashing }: OpenJob): number | undefined {
+  const whole = Buffer.from(area);
+  const badFrame = openPack(key, whole, frames, rawAt, rawBytes, bytesAt(sealed));
+  if (badFrame === undefined && hashing !== undefined) {
+    hashPages(whole.subarray(rawAt, rawAt + rawBytes), hashing.seed, new Int32Array(hashing.hashes));
+  }
+  return badFrame;
+}
+
 /** On the caller's thread, which is held up for some 10 ms a pack. */
 export const inlineFrames: Frames = {
-  seal: async ({ key, area, rawAt, rawBytes }) => sealPack(key, Buffer.from(area), rawAt, rawBytes),
-  open: async ({ key, area, frames, rawAt, rawBytes, sealed }) =>
-    openPack(key, Buffer.from(area), frames, rawAt, rawBytes, bytesAt(sealed)),
+  seal: async ({ key, area, rawAt, rawBytes, compresses }) =>
+    sealPack(key, Buffer.from(area), rawAt, rawBytes, compresses),
+  open: async (job) => openAndHash(job),
 };
 
 interface Waiting {

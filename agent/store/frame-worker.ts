@@ -1,14 +1,14 @@
 import { parentPort } from 'node:worker_threads';
-import { bytesAt, type Answer, type Request } from './frame-threads.ts';
-import { openPack, sealPack } from './frames.ts';
+import { openAndHash, type Answer, type Request } from './frame-threads.ts';
+import { sealPack } from './frames.ts';
 
 /** A thread that seals and opens packs where they lie. */
-function answer({ id, kind, key, area, frames, rawAt, rawBytes, sealed }: Request): Answer {
-  const whole = Buffer.from(area);
+function answer(request: Request): Answer {
+  const { id, kind, key, area, rawAt, rawBytes, compresses } = request;
   try {
     return kind === 'seal'
-      ? { id, sealed: sealPack(key, whole, rawAt, rawBytes) }
-      : { id, badFrame: openPack(key, whole, frames, rawAt, rawBytes, bytesAt(sealed)) };
+      ? { id, sealed: sealPack(key, Buffer.from(area), rawAt, rawBytes, compresses) }
+      : { id, badFrame: openAndHash(request) };
   } catch (error) {
     return { id, failure: error instanceof Error ? error.message : String(error) };
   }

@@ -70,8 +70,8 @@ function compressed(raw: Buffer): Buffer | undefined {
 }
 
 /** Seals one frame into `target` and returns its length there. `raw` is read before anything is written, so they may overlap. */
-export function sealFrame(key: PackKey, frame: number, raw: Buffer, target: Buffer): number {
-  const small = compressed(raw);
+export function sealFrame(key: PackKey, frame: number, raw: Buffer, target: Buffer, compresses = true): number {
+  const small = compresses ? compressed(raw) : undefined;
   const codec = small === undefined ? codecs.raw : codecs.lz4;
   const cipher = createCipheriv(cipherName, key.key, nonceOf(frame));
   cipher.setAAD(boundTo(key, frame, codec, raw.byteLength));
@@ -121,13 +121,13 @@ export interface SealedPack {
  * Seals a pack within its buffer: the frames come to lie one after the other from the buffer's start.
  * @param rawAt at least frameOverhead for each frame, so that no frame is overwritten before it was sealed
  */
-export function sealPack(key: PackKey, whole: Buffer, rawAt: number, rawBytes: number): SealedPack {
+export function sealPack(key: PackKey, whole: Buffer, rawAt: number, rawBytes: number, compresses = true): SealedPack {
   const frames: number[] = [];
   let bytes = 0;
   for (let frame = 0; frame < framesOf(rawBytes); frame += 1) {
     const at = rawAt + frame * frameBytes;
     const raw = whole.subarray(at, at + rawBytesOfFrame(rawBytes, frame));
-    const length = sealFrame(key, frame, raw, whole.subarray(bytes));
+    const length = sealFrame(key, frame, raw, whole.subarray(bytes), compresses);
     frames.push(length);
     bytes += length;
   }

@@ -14,6 +14,9 @@ export const packBytes = 8 * 1024 * 1024;
 /** In place of a pack's index: the pages are all zeroes and stored nowhere. */
 export const zeroPack = -1;
 
+/** Most ranges of hot pages that a manifest names. */
+export const maxHotRanges = 4096;
+
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.int().min(0);
 const pid = z.int().positive();
@@ -64,6 +67,11 @@ const manifest = z.object({
   images: z.array(z.object({ name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*\.img$/), at: z.array(extent) })),
   /** Pages of each process (`pid`) and each shared segment (`shmem`), and how many runs; the runs themselves follow the JSON. */
   pages: z.array(z.object({ kind: z.enum(['pid', 'shmem']), id: count, runs: count })),
+  /** Pages of processes that were written to again and again, or last: first page and how many. A restore may read them first. */
+  hot: z
+    .array(z.object({ id: count, ranges: z.array(z.tuple([count, z.int().positive()])) }))
+    .refine((hot) => hot.reduce((sum, { ranges }) => sum + ranges.length, 0) <= maxHotRanges, 'too many hot ranges')
+    .optional(),
   /** A tar of the changed files of the container's writable layer; absent when nothing was captured. */
   files: z.object({ archive: z.array(extent), deleted: z.array(z.string()) }).optional(),
 });
@@ -100,6 +108,12 @@ export interface PageImage {
   readonly runs: readonly PageRun[];
 }
 
+/** Hot pages of one process, ascending: first page and how many. */
+export interface HotImage {
+  readonly id: number;
+  readonly ranges: readonly (readonly [number, number])[];
+}
+
 /** Everything there is to know of a checkpoint. It is written last: without it the checkpoint does not exist. */
 export interface Manifest {
   readonly checkpoint: string;
@@ -116,6 +130,7 @@ export interface Manifest {
   readonly packs: readonly Pack[];
   readonly images: readonly StoredImage[];
   readonly pages: readonly PageImage[];
+  readonly hot?: readonly HotImage[] | undefined;
   readonly files?: { readonly archive: readonly Extent[]; readonly deleted: readonly string[] };
 }
 

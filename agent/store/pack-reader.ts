@@ -1,7 +1,9 @@
 import { PodferryError } from '../../proto/errors.ts';
+import { hashPages } from '../memory/page-hasher.ts';
+import { pageBytes } from '../pages/page-size.ts';
 import { areaOf, marginBytes, type BufferPool } from './buffer-pool.ts';
 import { inlineFrames, type Frames, type SealedPlace } from './frame-threads.ts';
-import { openFrame, packKey, packName, rawBytesOfFrame } from './frames.ts';
+import { frameBytes, openFrame, packKey, packName, rawBytesOfFrame } from './frames.ts';
 import { sealedBytes, type Extent, type Pack } from './manifest.ts';
 import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
@@ -29,11 +31,22 @@ export interface PackReaderOptions {
   readonly sealing: Sealing;
   /** Who opens whole packs; by default the caller's thread. The caller closes it. */
   readonly frames?: Frames;
+  /** Gets the hashes of the pages of what is read, once it was opened. */
+  readonly hashing?: PageHashing;
   readonly signal: AbortSignal;
+}
+
+export interface PageHashing {
+  readonly seed: bigint;
+  /** @param hashes two words for each whole page, from page `first` of the pack on */
+  add(pack: Pack, first: number, hashes: Int32Array): void;
 }
 
 const corrupt = ({ key }: Pack, frame: number): PodferryError =>
   new PodferryError('OBJECT_CORRUPT', `frame ${frame} of ${key} is not what was stored`, { key, frame });
+
+const roomForHashes = (bytes: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(Math.floor(bytes / pageBytes) * BigInt64Array.BYTES_PER_ELEMENT);
 
 /** Where a pack that the store has in memory can be opened from without a copy. */
 function placeOf(held: Buffer | undefined, bytes: number): SealedPlace | undefined {
@@ -57,6 +70,11 @@ export class PackReader {
   /** How many packs fit in memory. */
   get capacity(): number {
     return this.#options.pool.count;
+  }
+
+  /** Whether a pack was sent here by the source of the move. */
+  isDirect(index: number): boolean {
+    return this.#options.store.isDirect?.(this.#pack(index).key) === true;
   }
 
   /** Bytes read from the store. */
@@ -94,7 +112,7 @@ export class PackReader {
    * @throws PodferryError as hold
    */
   async frame(index: number, frame: number): Promise<Buffer> {
-    const { store, sealing, signal } = this.#options;
+    const { store, sealing, signal, hashing } = this.#options;
     const pack = this.#pack(index);
     const length = pack.frames[frame];
     if (length === undefined) throw new PodferryError('MANIFEST_INVALID', `${pack.key} has no frame ${frame}`);
@@ -105,6 +123,11 @@ export class PackReader {
     const target = Buffer.allocUnsafeSlow(rawBytes);
     if (!openFrame(packKey(sealing, packName(pack.key)), frame, sealed, rawBytes, target)) throw corrupt(pack, frame);
     this.#readBytes += length;
+    if (hashing !== undefined) {
+      const hashes = new Int32Array(roomForHashes(rawBytes));
+      hashPages(target, hashing.seed, hashes);
+      hashing.add(pack, (frame * frameBytes) / pageBytes, hashes);
+    }
     return target;
   }
 
@@ -190,14 +213,16 @@ export class PackReader {
   }
 
   async #fetch(pack: Pack, buffer: Buffer): Promise<Buffer> {
-    const { store, sealing, signal, frames = inlineFrames } = this.#options;
+    const { store, sealing, signal, frames = inlineFrames, hashing } = this.#options;
     const area = areaOf(buffer);
     const bytes = sealedBytes(pack);
     const sealed = placeOf(store.held?.(pack.key), bytes);
     if (sealed === undefined) await store.read(pack.key, Buffer.from(area, area.byteLength - bytes), bytes, signal);
     const job = { key: packKey(sealing, packName(pack.key)), area, rawAt: marginBytes, rawBytes: pack.bytes };
-    const badFrame = await frames.open({ ...job, frames: pack.frames, sealed });
+    const hash = hashing === undefined ? undefined : { seed: hashing.seed, hashes: roomForHashes(pack.bytes) };
+    const badFrame = await frames.open({ ...job, frames: pack.frames, sealed, hashing: hash });
     if (badFrame !== undefined) throw corrupt(pack, badFrame);
+    if (hash !== undefined) hashing?.add(pack, 0, new Int32Array(hash.hashes));
     this.#readBytes += bytes;
     return buffer.subarray(0, pack.bytes);
   }

@@ -15,6 +15,8 @@ export interface PackUploadOptions {
   readonly sealing: Sealing;
   /** Who seals; by default the caller's thread. The caller closes it. */
   readonly frames?: Frames;
+  /** Default: what is worth it is compressed. */
+  readonly compresses?: boolean | undefined;
   /** Puts under way at a time. */
   readonly parallel: number;
   /** The checkpoint's; aborted puts end with it. */
@@ -104,13 +106,14 @@ export class PackUpload {
   }
 
   async #store(pack: OpenPack, bytes: number): Promise<void> {
-    const { store, keyPrefix, signal, sealing, frames = inlineFrames } = this.#options;
+    const { store, keyPrefix, signal, sealing, compresses, frames = inlineFrames } = this.#options;
     await this.#turn();
     try {
       signal.throwIfAborted();
       const name = randomUUID();
       const area = areaOf(pack.buffer);
-      const sealed = await frames.seal({ key: packKey(sealing, name), area, rawAt: marginBytes, rawBytes: bytes });
+      const job = { key: packKey(sealing, name), area, rawAt: marginBytes, rawBytes: bytes };
+      const sealed = await frames.seal({ ...job, compresses });
       signal.throwIfAborted();
       const key = `${keyPrefix}packs/${name}`;
       await store.put(key, Buffer.from(area, 0, sealed.bytes), { sha256: sealed.sha256, signal });

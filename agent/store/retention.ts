@@ -6,7 +6,7 @@ export interface RetentionPolicy {
   readonly count: number;
   /** How many checkpoints back a kept one may reach: one that goes on using packs of an older one is to be replaced by a full one. */
   readonly depth: number;
-  /** Packs that no manifest names are left alone for this long: their manifest may still be to come. */
+  /** Packs that no manifest names, and logs of no checkpoint, are left alone for this long: their manifest may still be to come. */
   readonly graceMs: number;
 }
 
@@ -28,11 +28,18 @@ export interface StoredPack {
   readonly modifiedMs: number;
 }
 
+export interface StoredLog extends StoredPack {
+  /** Id of the checkpoint beside which it lies. */
+  readonly checkpoint: string;
+}
+
 export interface Garbage {
   /** Checkpoints that go: these manifests are removed first. */
   readonly checkpoints: readonly LiveCheckpoint[];
   /** Packs that nothing names once those are gone: removed when no manifest of `checkpoints` is left. */
   readonly packs: readonly string[];
+  /** Logs beside those that go, or beside none. */
+  readonly logs: readonly string[];
   /** Kept checkpoints that name packs more than `depth` checkpoints old: the next one should store them anew. */
   readonly tooDeep: readonly LiveCheckpoint[];
 }
@@ -59,6 +66,7 @@ export function findGarbage(
   policy: RetentionPolicy,
   nowMs: number,
   pinned: ReadonlySet<string> = new Set(),
+  logs: readonly StoredLog[] = [],
 ): Garbage {
   const newestFirst = checkpoints.toSorted(byAge);
   const isKept = (checkpoint: LiveCheckpoint, place: number): boolean =>
@@ -68,10 +76,15 @@ export function findGarbage(
   const goes = newestFirst.filter((checkpoint) => !kept.includes(checkpoint));
   // Those of a checkpoint that goes were complete once; only what nobody ever named may belong to an upload under way.
   const wasNamed = new Set(goes.flatMap((checkpoint) => checkpoint.packs));
+  const isOld = ({ modifiedMs }: StoredPack): boolean => nowMs - modifiedMs > policy.graceMs;
+  const [keptIds, goneIds] = [new Set(kept.map(({ id }) => id)), new Set(goes.map(({ id }) => id))];
   return {
     checkpoints: goes,
     packs: packs
-      .filter(({ key, modifiedMs }) => !named.has(key) && (wasNamed.has(key) || nowMs - modifiedMs > policy.graceMs))
+      .filter((pack) => !named.has(pack.key) && (wasNamed.has(pack.key) || isOld(pack)))
+      .map(({ key }) => key),
+    logs: logs
+      .filter((log) => goneIds.has(log.checkpoint) || (!keptIds.has(log.checkpoint) && isOld(log)))
       .map(({ key }) => key),
     tooDeep: kept.filter((checkpoint) => depthOf(checkpoint, newestFirst) > policy.depth),
   };

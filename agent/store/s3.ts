@@ -1,45 +1,23 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import {
-  DeleteObjectsCommand,
-  GetObjectCommand,
-  ListObjectsV2Command,
-  PutObjectCommand,
-  S3Client,
-} from '@aws-sdk/client-s3';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { PodferryError } from '../../proto/errors.ts';
+import {
+  createS3Client,
+  defaultTimeouts,
+  isDirectoryBucket,
+  signWith,
+  tries,
+  type S3Settings,
+  type S3Timeouts,
+} from './s3-client.ts';
+import { deleteOneByOne, deleteTogether } from './s3-delete.ts';
 import { isTransient, statusOf, storeError } from './s3-errors.ts';
 import type { Store, WriteOptions } from './store.ts';
 
-/** Where the objects are and who we are there; the operator's Welcome carries it. Kept in memory only. */
-export interface S3Settings {
-  /** Empty: the provider's own endpoint for the region. */
-  readonly endpoint: string;
-  readonly region: string;
-  readonly bucket: string;
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly forcePathStyle: boolean;
-}
+export type { S3Settings } from './s3-client.ts';
 
-/** How long one exchange may take; all have defaults that suit 8 MiB objects. */
-export interface S3Timeouts {
-  readonly connectMs: number;
-  /** From sending the request to the start of the answer. */
-  readonly requestMs: number;
-  /** Silence on the connection, also in the middle of a body. */
-  readonly idleMs: number;
-}
-
-const defaultTimeouts: S3Timeouts = { connectMs: 5_000, requestMs: 30_000, idleMs: 15_000 };
-const tries = 4;
 const backOffMs = 100;
-const maxConnections = 32;
-/** Most that one request may remove. */
-const deletesAtOnce = 1000;
 
 /** What is to be read of an object, and how far that has got. */
 interface Part {
@@ -55,48 +33,6 @@ export interface ClosableStore extends Store {
   close(): void;
 }
 
-function clientOf(settings: S3Settings, timeouts: S3Timeouts): S3Client {
-  const agent = { keepAlive: true, maxSockets: maxConnections };
-  const client = new S3Client({
-    ...(settings.endpoint === '' ? {} : { endpoint: settings.endpoint }),
-    region: settings.region,
-    credentials: { accessKeyId: settings.accessKeyId, secretAccessKey: settings.secretAccessKey },
-    forcePathStyle: settings.forcePathStyle,
-    maxAttempts: tries,
-    // Anything else than WHEN_REQUIRED breaks GCS's S3 endpoint; our digests are stricter than the SDK's CRC anyway.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: new NodeHttpHandler({
-      httpAgent: new HttpAgent(agent),
-      httpsAgent: new HttpsAgent(agent),
-      connectionTimeout: timeouts.connectMs,
-      requestTimeout: timeouts.requestMs,
-      throwOnRequestTimeout: true,
-      socketTimeout: timeouts.idleMs,
-    }),
-  });
-  return client;
-}
-
-interface Middleware {
-  add(
-    step: (next: (call: unknown) => Promise<unknown>) => (call: unknown) => Promise<unknown>,
-    options: { readonly step: 'build'; readonly name: string },
-  ): void;
-}
-
-/** Signs with the digest we already have, so that the SDK does not hash the body a second time and the server checks ours. */
-function signWith(stack: unknown, sha256: string): void {
-  (stack as Middleware).add(
-    (next) => (call) => {
-      const request = (call as { readonly request: { headers: Record<string, string> } }).request;
-      request.headers['x-amz-content-sha256'] = sha256;
-      return next(call);
-    },
-    { step: 'build', name: 'podferryContentSha256' },
-  );
-}
-
 const sizeMismatch = (key: string, expected: number, got: number | string): PodferryError =>
   new PodferryError('OBJECT_CORRUPT', `${key} should have ${expected} bytes and has ${got}`, { key });
 
@@ -108,6 +44,12 @@ async function holds(store: Store, key: string, body: Uint8Array, signal: AbortS
     if (error instanceof PodferryError && error.code === 'OBJECT_CORRUPT') return false;
     throw error;
   }
+}
+
+/** @throws PodferryError as Store.list */
+async function isListed(store: Store, key: string, signal: AbortSignal): Promise<boolean> {
+  for await (const found of store.list(key, signal)) if (found.key === key) return true;
+  return false;
 }
 
 /** Reads, again after passing faults: the SDK retries until the answer's head has come, a connection lost in mid-body is ours. */
@@ -126,12 +68,15 @@ async function again<T>(key: string, signal: AbortSignal, read: () => Promise<T>
 }
 
 /**
- * An S3 bucket: AWS, MinIO, Ceph RGW and anything else that speaks it.
+ * An S3 bucket: AWS, MinIO, Ceph RGW and anything else that speaks it; Google's with keys for HMAC.
  * @throws nothing itself; connections are made on first use
  */
 export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defaultTimeouts): ClosableStore {
-  const client = clientOf(settings, timeouts);
+  const client = createS3Client(settings, timeouts);
   const { bucket: Bucket } = settings;
+  // Ceph asks for the right to remove several on the bucket itself, which credentials for a prefix do not have.
+  const isOneByOne = settings.type === 'gcs' || settings.sessionToken !== undefined;
+  const remove = isOneByOne ? deleteOneByOne : deleteTogether;
 
   async function send(key: string, body: Uint8Array, options: WriteOptions, once: boolean): Promise<void> {
     const command = new PutObjectCommand({
@@ -191,6 +136,17 @@ export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defau
     return Buffer.concat(parts);
   }
 
+  /** As again; but with rights on a prefix only, S3 denies what is not there, since those to list the bucket are not there either. */
+  async function reading<T>(store: Store, key: string, signal: AbortSignal, read: () => Promise<T>): Promise<T> {
+    try {
+      return await again(key, signal, read);
+    } catch (error) {
+      const isDenied = error instanceof PodferryError && error.code === 'STORE_DENIED';
+      if (!isDenied || settings.sessionToken === undefined || (await isListed(store, key, signal))) throw error;
+      throw new PodferryError('OBJECT_MISSING', `read of ${key}: it is not there`, { key }, { cause: error });
+    }
+  }
+
   return {
     async put(key, body, options) {
       try {
@@ -214,47 +170,37 @@ export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defau
 
     async read(key, target, bytes, signal) {
       const part = { offset: 0, bytes, isWhole: true, done: 0 };
-      await again(key, signal, async () => readRest(key, target, part, signal));
+      await reading(this, key, signal, async () => readRest(key, target, part, signal));
     },
 
     async readRange(key, offset, target, bytes, signal) {
       const part = { offset, bytes, isWhole: false, done: 0 };
-      await again(key, signal, async () => readRest(key, target, part, signal));
+      await reading(this, key, signal, async () => readRest(key, target, part, signal));
     },
 
     async get(key, maxBytes, signal) {
-      return again(key, signal, async () => getOnce(key, maxBytes, signal));
+      return reading(this, key, signal, async () => getOnce(key, maxBytes, signal));
     },
 
     async *list(prefix, signal) {
       let ContinuationToken: string | undefined;
+      // Directory buckets list by folders only.
+      const Prefix = isDirectoryBucket(Bucket) ? prefix.slice(0, prefix.lastIndexOf('/') + 1) : prefix;
       do {
-        const command: ListObjectsV2Command = new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken });
+        const command: ListObjectsV2Command = new ListObjectsV2Command({ Bucket, Prefix, ContinuationToken });
         const page = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
           throw storeError(error, 'read', prefix, signal);
         });
         for (const { Key: key, Size: bytes, LastModified } of page.Contents ?? []) {
-          if (key !== undefined) yield { key, bytes: bytes ?? 0, modifiedMs: LastModified?.getTime() ?? 0 };
+          if (key?.startsWith(prefix) === true)
+            yield { key, bytes: bytes ?? 0, modifiedMs: LastModified?.getTime() ?? 0 };
         }
         ContinuationToken = page.IsTruncated === true ? page.NextContinuationToken : undefined;
       } while (ContinuationToken !== undefined);
     },
 
     async delete(keys, signal) {
-      for (let at = 0; at < keys.length; at += deletesAtOnce) {
-        const Objects = keys.slice(at, at + deletesAtOnce).map((Key) => ({ Key }));
-        const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } });
-        const answer = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
-          throw storeError(error, 'write', Objects[0]?.Key ?? '', signal);
-        });
-        const [failed] = answer.Errors ?? [];
-        if (failed !== undefined) {
-          const code = failed.Code === 'AccessDenied' ? 'STORE_DENIED' : 'STORE_WRITE_FAILED';
-          throw new PodferryError(code, `delete of ${failed.Key}: ${failed.Code}: ${failed.Message}`, {
-            key: failed.Key,
-          });
-        }
-      }
+      await remove(client, Bucket, keys, signal);
     },
 
     close() {

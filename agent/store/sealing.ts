@@ -29,7 +29,7 @@ export function sealingOf({ instance, dataKey, keyId }: Pick<Welcome, 'instance'
   return { instance, id: keyId, key: Buffer.from(dataKey) };
 }
 
-type Purpose = 'pack' | 'manifest' | 'key check';
+type Purpose = 'pack' | 'manifest' | 'log' | 'key check';
 
 /** A key for one purpose and one salt; only this instance has it. HKDF-SHA256, see FORMAT.md. */
 export function subkey({ key, instance }: Sealing, purpose: Purpose, salt: Uint8Array): Buffer {

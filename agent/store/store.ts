@@ -39,6 +39,9 @@ export interface Store {
   /** The whole object, now, if this store happens to have it in memory: not to be changed. */
   held?(key: string): Buffer | undefined;
 
+  /** Whether this store has the object in memory because the source of a move has sent it. */
+  isDirect?(key: string): boolean;
+
   /**
    * Reads a small object whole.
    * @throws PodferryError as read; OBJECT_CORRUPT when it is larger than maxBytes

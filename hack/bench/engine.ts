@@ -1,10 +1,6 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { restoreCheckpoint } from '../../agent/checkpoint/restore.ts';
 import { takeCheckpoint, type TakenCheckpoint } from '../../agent/checkpoint/take.ts';
 import { guardFaults } from '../../agent/launch/fault-guard.ts';
@@ -18,7 +14,6 @@ import { Workload } from './workload.ts';
 
 const deadlineMs = 300_000;
 const sealing = sealingFor('bench');
-const buildPlaceholder = fileURLToPath(new URL('../../agent/launch/placeholder/build.sh', import.meta.url));
 const facts = { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] };
 
 /** A point in the store, as the agent takes it, and what it cost. */
@@ -75,22 +70,16 @@ export interface Drain {
   readonly stallMaxMs: number;
 }
 
-/** The placeholder, which guards a tree whose pages still arrive; built once for each stage. */
-async function placeholder(dir: string): Promise<string> {
-  const binary = join(dir, 'placeholder');
-  if (!existsSync(binary)) await promisify(execFile)(buildPlaceholder, [binary]);
-  return binary;
-}
-
 /** Restores a point lazily through the agent's own code, and lets it run. */
 export async function restorePoint(on: Stage, store: Store, ref: Point['ref'], pid: number): Promise<Restored> {
-  const binary = await placeholder(on.rig.dir);
+  const binary = on.rig.placeholder;
   const { container, restored } = await intoContainer(on, pid, async (target) => {
     const startedAt = performance.now();
     const sinceStart = (): number => performance.now() - startedAt;
     const tree = await restoreCheckpoint({
       criu: on.rig.criu,
       runRestore: on.rig.runRestore,
+      binary,
       firstInheritedFd: 3,
       store,
       ref,
@@ -98,8 +87,8 @@ export async function restorePoint(on: Stage, store: Store, ref: Point['ref'], p
       stdioPid: target.pid,
       workDir: join(on.rig.dir, `restore-${randomUUID()}`),
       lazy: {
-        guard: (rootPid, daemonPid) =>
-          guardFaults({ entrypointPid: target.pid, rootPid, daemonPid, cgroupProcs: [], binary, deadlineMs: 10_000 }),
+        guard: (rootPid, fillerPid) =>
+          guardFaults({ entrypointPid: target.pid, rootPid, fillerPid, cgroupProcs: [], binary, deadlineMs: 10_000 }),
       },
       deadlineMs,
     });

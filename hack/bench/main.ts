@@ -8,6 +8,7 @@ import { choose, parseSizes, type BenchmarkName, type Wanted } from './cases.ts'
 import { delta } from './delta.ts';
 import { dump } from './dump.ts';
 import { freeze } from './freeze.ts';
+import { generations } from './generations.ts';
 import { s3Settings } from './objects.ts';
 import { toJson, toTable, type Machine, type Report, type Result } from './report.ts';
 import { restore } from './restore.ts';
@@ -18,6 +19,7 @@ const benchmarks: Record<BenchmarkName, (bench: Bench) => Promise<readonly Resul
   restore,
   delta,
   freeze,
+  generations,
 };
 
 async function machine(): Promise<Machine> {

@@ -5,6 +5,7 @@ import { errorFields, type Log } from '../../proto/logging.ts';
 import {
   AgentHubService,
   type AgentMessage,
+  type AgentState,
   type Hello,
   type OperatorMessage,
   type Welcome,
@@ -15,8 +16,8 @@ import type { Authenticate } from './auth.ts';
 export interface HubOptions {
   readonly authenticate: Authenticate;
   readonly agents: Agents;
-  /** Where the pod's checkpoints live; undefined when that cannot be told yet. */
-  readonly welcomeFor: (podUid: string) => Welcome | undefined;
+  /** Where the pod's checkpoints live; undefined when that cannot be told yet. Asked again when half of the time of its credentials is over. */
+  readonly welcomeFor: (podUid: string) => Welcome | undefined | Promise<Welcome | undefined>;
   readonly isLeading: () => boolean;
   readonly log: Log;
   readonly helloWithinMs?: number;
@@ -33,6 +34,7 @@ export interface Hub {
 type Call = ServerDuplexStream<AgentMessage, OperatorMessage>;
 
 const maxMessageBytes = 256 * 1024;
+const renewAgainMs = 30_000;
 
 /**
  * The gRPC service AgentHub: one stream per pod, the newest wins. A stream speaks for the pod that its token is bound to and
@@ -97,33 +99,66 @@ async function serve(call: Call, options: HubOptions): Promise<void> {
 function converse(call: Call, pod: PodIdentity, options: HubOptions): void {
   const log = options.log.child({ namespace: pod.namespace, pod: pod.name, uid: pod.uid });
   let registration: Registration | undefined;
+  let isGreeting = false;
+  let isOver = false;
+  /** The agent's last word while it waits for its welcome. */
+  let waiting: AgentState | undefined;
+  let renewal: NodeJS.Timeout | undefined;
   const helloTimer = setTimeout(() => {
     refuse(call, status.DEADLINE_EXCEEDED, 'no Hello was sent');
   }, options.helloWithinMs ?? 10_000);
 
   function over(): void {
+    isOver = true;
     clearTimeout(helloTimer);
+    clearTimeout(renewal);
     if (registration === undefined) return;
     registration.lost();
     registration = undefined;
     log.info('agent disconnected');
   }
 
-  function greet(hello: Hello): void {
-    const welcome = options.welcomeFor(pod.uid);
+  function send(welcome: Welcome): void {
+    call.write({ message: { $case: 'welcome', value: welcome } });
+    const { validSeconds } = welcome.store ?? {};
+    if (validSeconds !== undefined) renewal = setTimeout(() => void renew(), (validSeconds * 1000) / 2);
+  }
+
+  async function renew(): Promise<void> {
+    try {
+      const welcome = await options.welcomeFor(pod.uid);
+      if (isOver) return;
+      if (welcome === undefined) throw new PodferryError('SOURCE_GONE', 'the owner of the pod is not known any more');
+      send(welcome);
+    } catch (error) {
+      log.warn('credentials not renewed; trying again', errorFields(error));
+      if (!isOver) renewal = setTimeout(() => void renew(), renewAgainMs);
+    }
+  }
+
+  async function greet(hello: Hello): Promise<void> {
+    clearTimeout(helloTimer);
+    const welcome = await options.welcomeFor(pod.uid);
+    if (isOver) return;
     if (welcome === undefined) {
       refuse(call, status.UNAVAILABLE, 'the owner of the pod is not known yet');
       return;
     }
-    clearTimeout(helloTimer);
-    call.write({ message: { $case: 'welcome', value: welcome } });
+    send(welcome);
     registration = options.agents.register(pod, hello, streamOf(call));
     log.info('agent connected', { agentVersion: hello.agentVersion, criuVersion: hello.criuVersion });
+    if (waiting !== undefined) registration.report(waiting);
   }
 
   call.on('data', ({ message }: AgentMessage) => {
-    if (message?.$case === 'hello' && registration === undefined) greet(message.value);
-    else if (message?.$case === 'state' && registration !== undefined) registration.report(message.value);
+    if (message?.$case === 'hello' && !isGreeting) {
+      isGreeting = true;
+      greet(message.value).catch((error: unknown) => {
+        log.warn('agent cannot be welcomed', errorFields(error));
+        refuse(call, status.UNAVAILABLE, 'the store of the pod cannot be told now');
+      });
+    } else if (message?.$case === 'state' && registration !== undefined) registration.report(message.value);
+    else if (message?.$case === 'state' && isGreeting) waiting = message.value;
     else refuse(call, status.INVALID_ARGUMENT, 'a stream is one Hello, then states');
   });
   call.on('end', () => {

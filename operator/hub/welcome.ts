@@ -3,6 +3,7 @@ import type { Retention, Store, Welcome } from '../../proto/gen/agent/v1/agent.t
 import type { Cache } from '../kube/informer.ts';
 import type { Keys } from '../keys/keys.ts';
 import { controllerOf, type Pod, type ReplicaSet } from '../kube/objects.ts';
+import type { ScopedStores } from '../store/scoped-store.ts';
 
 /** The workload a pod belongs to. */
 interface Workload {
@@ -14,6 +15,8 @@ export interface WelcomeDeps {
   readonly pods: Cache<Pod>;
   readonly replicaSets: Cache<ReplicaSet>;
   readonly store: Store;
+  /** With it agents get this instead of `store`. @throws PodferryError */
+  readonly scoped?: Pick<ScopedStores, 'storeFor'> | undefined;
   /** Key prefix of everything in the bucket; may be empty. */
   readonly prefix: string;
   readonly retention: Retention;
@@ -23,24 +26,27 @@ export interface WelcomeDeps {
 /**
  * Where the instance of a pod keeps its checkpoints: `<prefix>/<namespace>/<kind>-<name>/<instance>/`.
  * @returns undefined when the owner is not known (yet)
+ * @throws PodferryError of the one that gives scoped credentials
  */
-export function welcomeFor(podUid: string, d: WelcomeDeps): Welcome | undefined {
+export async function welcomeFor(podUid: string, d: WelcomeDeps): Promise<Welcome | undefined> {
   const pod = d.pods.byUid(podUid);
   if (pod === undefined) return undefined;
   const workload = workloadOf(pod, d.replicaSets);
   if (workload === undefined) return undefined;
+  const instance = instanceOf(pod);
   const parts = [
     ...(d.prefix === '' ? [] : [d.prefix]),
     pod.metadata.namespace ?? '',
     `${workload.kind.toLowerCase()}-${workload.name}`,
-    instanceOf(pod),
+    instance,
   ];
+  const keyPrefix = `${parts.join('/')}/`;
   return {
-    store: d.store,
-    keyPrefix: `${parts.join('/')}/`,
+    store: d.scoped === undefined ? d.store : await d.scoped.storeFor(keyPrefix, instance),
+    keyPrefix,
     generation: generationOf(pod),
-    instance: instanceOf(pod),
-    dataKey: d.keys.dataKey(instanceOf(pod)),
+    instance,
+    dataKey: d.keys.dataKey(instance),
     keyId: d.keys.id,
     retention: d.retention,
   };

@@ -1,6 +1,7 @@
 import { OrderKind, OrderStatus, type Direct, type MoveOptions } from '../../proto/gen/agent/v1/agent.ts';
 import type { MigrationStatus } from '../../proto/migration.ts';
 import { codeOf, conditionOf, isTrue } from './conditions.ts';
+import { moveOptionsOf } from './options.ts';
 import { done, fail, wait, type StepResult } from './step.ts';
 import { deadlineMs, sendOrder, wordOn, type World } from './world.ts';
 
@@ -88,7 +89,7 @@ export function howToMove(world: World): { readonly direct: Direct | undefined; 
 }
 
 export function optionsOf({ migration }: World): MoveOptions {
-  return { strategy: migration.spec.strategy, freezeBudgetMs: 0, off: [] };
+  return moveOptionsOf(migration.spec);
 }
 
 /** The checkpoint that this move takes. */

@@ -20,11 +20,16 @@ export function drained(world: World): StepResult {
 }
 
 function drainStatus(lazy: Lazy): DrainStatus {
+  const requests = Number(lazy.aheadHits + lazy.aheadMisses);
   return {
     ms: lazy.drainMs,
     faults: Number(lazy.faults),
     stallP50Us: lazy.stallP50Us,
+    stallP95Us: lazy.stallP95Us,
     stallP99Us: lazy.stallP99Us,
     stallMaxUs: lazy.stallMaxUs,
+    directFaults: Number(lazy.directFaults),
+    hotPages: Number(lazy.hotPages),
+    ...(requests === 0 ? {} : { hitPercent: Math.floor((Number(lazy.aheadHits) / requests) * 100) }),
   };
 }

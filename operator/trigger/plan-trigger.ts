@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { MigrationSpec, strategies, type Migration, type Strategy } from '../../proto/migration.ts';
+import { MigrationSpec, modeNames, strategies, type Migration, type MigrationOptions } from '../../proto/migration.ts';
 import { annotations, labels } from '../../proto/names.ts';
 import { isTerminating, type Pod } from '../kube/objects.ts';
 import { isFinished } from '../migration/conditions.ts';
@@ -33,18 +33,19 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
     [annotations.reason]: reason,
     [annotations.targetNode]: targetNode,
     [annotations.strategy]: strategy,
+    [annotations.mode]: mode,
+    [annotations.logUpload]: logUpload,
   } = pod.metadata.annotations ?? {};
   if (trigger === undefined || isTerminating(pod)) return { kind: 'nothing' };
-  if (trigger !== 'requested') {
-    return { kind: 'refuse', message: `${annotations.trigger}: "${trigger.slice(0, 100)}" is none of: requested` };
-  }
   if (targetNode !== undefined && !nodeName.test(targetNode)) {
     return { kind: 'refuse', message: `${annotations.targetNode}: "${targetNode.slice(0, 100)}" is no name of a node` };
   }
-  if (strategy !== undefined && !isStrategy(strategy)) {
-    const known = strategies.join(', ');
-    return { kind: 'refuse', message: `${annotations.strategy}: "${strategy.slice(0, 100)}" is none of: ${known}` };
-  }
+  const unknown =
+    noneOf(annotations.trigger, trigger, ['requested']) ??
+    noneOf(annotations.strategy, strategy, strategies) ??
+    noneOf(annotations.mode, mode, modeNames) ??
+    noneOf(annotations.logUpload, logUpload, ['true', 'false']);
+  if (unknown !== undefined) return { kind: 'refuse', message: unknown };
   const { uid, name } = pod.metadata;
   const own = existing.filter(
     ({ metadata, spec, status }) =>
@@ -62,10 +63,23 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
       ...(targetNode === undefined ? {} : { targetNode }),
       ...(strategy === undefined ? {} : { strategy }),
       ...(reason === undefined || reason === '' ? {} : { reason: reason.slice(0, 1_024) }),
+      ...(mode === undefined && logUpload === undefined ? {} : { options: optionsOf(mode, logUpload) }),
     }),
   };
 }
 
-function isStrategy(text: string): text is Strategy {
-  return strategies.some((each) => each === text);
+/** What is wrong with an annotation that is to have one of a few values. */
+function noneOf(name: string, text: string | undefined, known: readonly string[]): string | undefined {
+  if (text === undefined || known.includes(text)) return undefined;
+  return `${name}: "${text.slice(0, 100)}" is none of: ${known.join(', ')}`;
+}
+
+function optionsOf(
+  mode: string | undefined,
+  logUpload: string | undefined,
+): Partial<Record<keyof MigrationOptions, unknown>> {
+  return {
+    ...(mode === undefined ? {} : { mode }),
+    ...(logUpload === undefined ? {} : { logUpload: logUpload === 'true' }),
+  };
 }

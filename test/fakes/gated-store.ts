@@ -5,6 +5,8 @@ import { MemoryStore } from './store.ts';
 /** A store whose reads can be delayed, held back one by one, and made to fail. */
 export class GatedStore extends MemoryStore {
   delayMs = 0;
+  /** As if the source of a move had sent it. */
+  isDirect = (_key: string): boolean => false;
   /** Begun so far. */
   reads = 0;
   #isOpen = true;

@@ -3,18 +3,19 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { sha256Hex } from '../../agent/store/manifest.ts';
 import type { S3Settings } from '../../agent/store/s3.ts';
+import { googleRefusal } from './google-dialect.ts';
 
 const bucket = 'bucket';
 /** Small, so that every listing has several pages. */
 const keysOfPage = 2;
 const xml = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 
-/** As much of S3 as the agent uses, in memory; it checks no signatures. */
+/** As much of S3 as the agent uses, in memory; it checks no signatures. Or Google's: it checks those, and has preconditions of its own. */
 export class S3Server {
   readonly objects = new Map<string, { readonly body: Buffer; readonly modified: Date }>();
   readonly #server: Server;
 
-  private constructor() {
+  private constructor(readonly dialect: 'amazon' | 'google') {
     this.#server = createServer((request, response) => {
       const parts: Buffer[] = [];
       request.on('data', (chunk: Buffer) => parts.push(chunk));
@@ -22,8 +23,8 @@ export class S3Server {
     });
   }
 
-  static async start(): Promise<S3Server> {
-    const server = new S3Server();
+  static async start(dialect: 'amazon' | 'google' = 'amazon'): Promise<S3Server> {
+    const server = new S3Server(dialect);
     server.#server.listen(0, '127.0.0.1');
     await once(server.#server, 'listening');
     return server;
@@ -32,7 +33,8 @@ export class S3Server {
   get settings(): S3Settings {
     const { port } = this.#server.address() as AddressInfo;
     const keys = { accessKeyId: 'id', secretAccessKey: 'a-very-secret-key' };
-    return { endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1', bucket, forcePathStyle: true, ...keys };
+    const type = this.dialect === 'google' ? 'gcs' : 's3';
+    return { endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1', bucket, forcePathStyle: true, type, ...keys };
   }
 
   close(): void {
@@ -43,16 +45,23 @@ export class S3Server {
   #answer(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
     const url = new URL(request.url ?? '', 'http://s3');
     const key = decodeURIComponent(url.pathname.slice(`/${bucket}/`.length));
-    if (request.method === 'PUT') this.#put(key, request, response, body);
+    const refusal = this.dialect === 'google' ? googleRefusal(request, this.settings) : undefined;
+    if (refusal !== undefined) refuse(response, refusal.status, refusal.code);
+    else if (request.method === 'PUT') this.#put(key, request, response, body);
+    else if (request.method === 'DELETE') this.#deleteOne(key, response);
     else if (request.method === 'POST') this.#delete(response, body.toString());
     else if (url.searchParams.has('list-type')) this.#list(url.searchParams, response);
     else this.#get(key, request.headers.range, response);
   }
 
   #put(key: string, request: IncomingMessage, response: ServerResponse, body: Buffer): void {
-    if (request.headers['x-amz-content-sha256'] !== sha256Hex(body)) refuse(response, 400, 'XAmzContentSHA256Mismatch');
-    else if (request.headers['if-none-match'] === '*' && this.objects.has(key))
-      refuse(response, 412, 'PreconditionFailed');
+    const { headers } = request;
+    const isGoogle = this.dialect === 'google';
+    const digest = headers[isGoogle ? 'x-goog-content-sha256' : 'x-amz-content-sha256'];
+    // Google does not look at If-None-Match.
+    const isOnce = isGoogle ? headers['x-goog-if-generation-match'] === '0' : headers['if-none-match'] === '*';
+    if (digest !== sha256Hex(body)) refuse(response, 400, 'XAmzContentSHA256Mismatch');
+    else if (isOnce && this.objects.has(key)) refuse(response, 412, 'PreconditionFailed');
     else {
       this.objects.set(key, { body, modified: new Date() });
       response.end();
@@ -92,7 +101,17 @@ export class S3Server {
     response.end(`<ListBucketResult>${truncated}${next}${contents.join('')}</ListBucketResult>`);
   }
 
+  #deleteOne(key: string, response: ServerResponse): void {
+    if (key.includes('locked')) refuse(response, 403, 'AccessDenied');
+    else if (this.objects.delete(key)) response.writeHead(204).end();
+    else refuse(response, 404, 'NoSuchKey');
+  }
+
   #delete(response: ServerResponse, body: string): void {
+    if (this.dialect === 'google') {
+      refuse(response, 400, 'InvalidArgument');
+      return;
+    }
     const errors = [...body.matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, key = '']) => {
       // As a bucket with object lock.
       if (key.includes('locked')) {

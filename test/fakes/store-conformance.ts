@@ -14,11 +14,11 @@ async function keysOf(store: Store, prefix: string): Promise<string[]> {
   return keys.toSorted();
 }
 
-/** What every store promises. Adds its tests to the suite it is called in. */
-export function storeConformance(open: () => Store): void {
+/** What every store promises. Adds its tests to the suite it is called in. @param below what the keys begin with */
+export function storeConformance(open: () => Store, below: () => string = () => ''): void {
   let prefix = '';
   beforeEach(() => {
-    prefix = `test-${randomUUID()}/a/`;
+    prefix = `${below()}test-${randomUUID()}/a/`;
   });
 
   it('gives back what was written, whole and in parts, small and large', async () => {

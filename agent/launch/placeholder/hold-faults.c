@@ -1,7 +1,7 @@
 /*
- * Keeps the userfaultfds of `criu lazy-pages` open beside it. A restored process that touches a page which has not arrived waits for as long as
+ * Keeps the userfaultfds of the filler (fill-pages.c) open beside it. A restored process that touches a page which has not arrived waits for as long as
  * somebody holds them; with the last holder's end it would read zeroes. This process is started in the application's cgroups, so it outlives the
- * agent, CRIU's daemon and whatever kills them; it ends with the container, or when the agent says that no page is missing (or no process left).
+ * agent, the filler and whatever kills them; it ends with the container, or when the agent says that no page is missing (or no process left).
  *
  * On stdout: `held COUNT` once, or `failed ERRNO`. A byte on stdin ends it; the end of stdin does not, for it may be the end of the agent.
  */
@@ -27,7 +27,7 @@
 #define SYS_pidfd_getfd 438
 #endif
 
-/* A process that forks while pages arrive gives the daemon another userfaultfd. */
+/* A process that forks while pages arrive gives the filler another userfaultfd. */
 #define LOOK_EVERY_MS 20
 /* After the end of the root its tree may still be ending. */
 #define GRACE_MS 5000
@@ -35,10 +35,10 @@
 
 static bool held[MOST_FDS];
 
-/* Takes what the daemon has and we have not. Returns how many it has, or -1. */
-static int hold_all(int daemon, int daemon_pidfd) {
+/* Takes what the filler has and we have not. Returns how many it has, or -1. */
+static int hold_all(int filler, int filler_pidfd) {
     char path[64], link[64];
-    snprintf(path, sizeof path, "/proc/%d/fd", daemon);
+    snprintf(path, sizeof path, "/proc/%d/fd", filler);
     DIR *fds = opendir(path);
     if (!fds) return -1;
     static bool seen[MOST_FDS];
@@ -52,7 +52,7 @@ static int hold_all(int daemon, int daemon_pidfd) {
         if (strcmp(link, "anon_inode:[userfaultfd]")) continue;
         seen[fd] = true;
         count++;
-        if (!held[fd] && syscall(SYS_pidfd_getfd, daemon_pidfd, fd, 0) < 0) {
+        if (!held[fd] && syscall(SYS_pidfd_getfd, filler_pidfd, fd, 0) < 0) {
             closedir(fds);
             return -1;
         }
@@ -81,17 +81,17 @@ static void leave_agent(int entrypoint) {
 }
 
 int run_hold_faults(int argc, char **argv) {
-    int entrypoint = argc > 0 ? atoi(argv[0]) : 0, root = argc > 1 ? atoi(argv[1]) : 0, daemon = argc > 2 ? atoi(argv[2]) : 0;
-    if (entrypoint <= 0 || root <= 0 || daemon <= 0) return EXIT_USAGE;
+    int entrypoint = argc > 0 ? atoi(argv[0]) : 0, root = argc > 1 ? atoi(argv[1]) : 0, filler = argc > 2 ? atoi(argv[2]) : 0;
+    if (entrypoint <= 0 || root <= 0 || filler <= 0) return EXIT_USAGE;
     setsid();
     signal(SIGPIPE, SIG_IGN);
 
     struct pollfd watched[3] = {
         {.fd = 0, .events = POLLIN},
         {.fd = (int)syscall(SYS_pidfd_open, root, 0), .events = POLLIN},
-        {.fd = (int)syscall(SYS_pidfd_open, daemon, 0), .events = POLLIN},
+        {.fd = (int)syscall(SYS_pidfd_open, filler, 0), .events = POLLIN},
     };
-    int count = watched[1].fd < 0 || watched[2].fd < 0 ? -1 : hold_all(daemon, watched[2].fd);
+    int count = watched[1].fd < 0 || watched[2].fd < 0 ? -1 : hold_all(filler, watched[2].fd);
     if (count < 0) {
         dprintf(1, "failed %d\n", errno);
         return EXIT_OWN_FAULT;
@@ -99,7 +99,7 @@ int run_hold_faults(int argc, char **argv) {
     leave_agent(entrypoint);
     dprintf(1, "held %d\n", count);
 
-    int daemon_pidfd = watched[2].fd;
+    int filler_pidfd = watched[2].fd;
     for (int64_t ends_at = 0; !ends_at || monotonic_ms() < ends_at;) {
         bool is_watching = watched[2].fd >= 0 || ends_at;
         if (poll(watched, 3, is_watching ? LOOK_EVERY_MS : -1) < 0 && errno != EINTR) return EXIT_OWN_FAULT;
@@ -113,7 +113,7 @@ int run_hold_faults(int argc, char **argv) {
             watched[1].fd = -1;
         }
         if (watched[2].revents) watched[2].fd = -1;
-        else if (watched[2].fd >= 0) hold_all(daemon, daemon_pidfd);
+        else if (watched[2].fd >= 0) hold_all(filler, filler_pidfd);
     }
     return 0;
 }

@@ -6,6 +6,7 @@
  *   install DST                                 init container: puts a copy of this program at DST, execute-only
  *   supervise PID ROOT CGROUP... -- COMMAND...  agent: runs `criu restore` inside the container's cgroups and stays as the parent of ROOT
  *   within CGROUP... -- COMMAND...              agent: runs COMMAND inside the container's cgroups
+ *   fill-pages DIR                              agent: puts pages into restored processes (fill-pages.c)
  *   track                                       agent: tells which pages of processes were written (track.c)
  *
  * The channel. The entrypoint holds both ends of two anonymous pipes at fixed numbers. The agent opens them through /proc/PID/fd; that
@@ -58,6 +59,7 @@ int run_install(const char *destination);
 int run_supervise(int argc, char **argv);
 int run_within(int argc, char **argv);
 int run_hold_faults(int argc, char **argv);
+int run_fill_pages(const char *dir);
 int run_track(void);
 
 #endif

@@ -3,13 +3,15 @@
 
 CEPH_ROOT=$CACHE/ceph-$BASE_SUITE-r1
 STORE=$STATE/store
-STORE_SEED=store-r1 # raise when what build_store_seed makes changes
+STORE_SEED=store-r2 # raise when what build_store_seed makes changes
 STORE_FSID=6f1c5ce5-7e55-4f7b-9d5e-0f5c7b1d9a10 # any
 STORE_ENDPOINT=http://$BRIDGE_IP:7480
 STORE_BUCKET=podferry
 STORE_REGION=us-east-1
 STORE_ACCESS_KEY=podferry-testbed
 STORE_SECRET_KEY=podferry-testbed-secret
+STORE_ROLE=podferry-agent
+STORE_ROLE_ARN=arn:aws:iam:::role/$STORE_ROLE
 MONITOR=127.0.0.1:13300 # loopback: only RGW is for others
 
 ensure_ceph_root() {
@@ -62,6 +64,7 @@ build_store_seed() {
   in_store radosgw-admin user create --uid=podferry --display-name=podferry \
     --access-key="$STORE_ACCESS_KEY" --secret-key="$STORE_SECRET_KEY" >"$STORE/log/user.json" 2>>"$STORE/log/setup.log"
   make_bucket "$STORE_BUCKET"
+  make_role >>"$STORE/log/setup.log" 2>&1
 
   for daemon in rgw osd mon; do stop_daemon store $daemon; done
   cp --archive --sparse=always "$STORE/data" "$1"
@@ -104,6 +107,15 @@ osd_is_up() {
 make_bucket() {
   curl --silent --show-error --fail --aws-sigv4 "aws:amz:$STORE_REGION:s3" --user "$STORE_ACCESS_KEY:$STORE_SECRET_KEY" \
     --header "x-amz-content-sha256: $(sha256sum </dev/null | cut -d' ' -f1)" --request PUT "$STORE_ENDPOINT/$1" >&2
+}
+
+# make_role: what the operator assumes to give agents rights of their own; every session of it is narrowed further
+make_role() {
+  local bucket=arn:aws:s3:::$STORE_BUCKET trust rights
+  trust='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["arn:aws:iam:::user/podferry"]},"Action":["sts:AssumeRole"]}]}'
+  rights='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:ListBucket"],"Resource":["'$bucket'","'$bucket'/*"]}]}'
+  in_store radosgw-admin role create --role-name="$STORE_ROLE" --assume-role-policy-doc="$trust"
+  in_store radosgw-admin role policy put --role-name="$STORE_ROLE" --policy-name=store --policy-doc="$rights"
 }
 
 # in_store PROGRAM ARGS...: a program of Ceph, in its root
@@ -157,6 +169,9 @@ bluestore block size = $((24 << 30))
 # without tcp_nodelay a 4 KiB GET takes 44 ms instead of 3
 rgw frontends = beast endpoint=${STORE_ENDPOINT#http://} tcp_nodelay=1
 rgw relaxed s3 bucket names = true
+# STS, for roles; the key encrypts session tokens and has 16 characters
+rgw s3 auth use sts = true
+rgw sts key = podferrytestbed1
 rgw gc obj min wait = 5
 rgw gc processor period = 5
 

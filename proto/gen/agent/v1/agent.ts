@@ -170,6 +170,10 @@ export interface Lazy {
   aheadHits: bigint;
   /** requests that waited for the store */
   aheadMisses: bigint;
+  /** of the faults: answered from what the source had sent */
+  directFaults: bigint;
+  /** put in ahead of their turn, because the source wrote to them often */
+  hotPages: bigint;
 }
 
 export interface Timing {
@@ -217,6 +221,20 @@ export interface Store {
   accessKeyId: string;
   secretAccessKey: string;
   forcePathStyle: boolean;
+  /** s3 (also when absent) | minio | gcs | file */
+  type?:
+    | string
+    | undefined;
+  /** of credentials that end */
+  sessionToken?:
+    | string
+    | undefined;
+  /** how long the credentials are good from now on; another Welcome comes before. Absent: without end */
+  validSeconds?:
+    | number
+    | undefined;
+  /** file: absolute, as the agent sees it */
+  folder?: string | undefined;
 }
 
 export interface Order {
@@ -248,8 +266,10 @@ export interface MoveOptions {
   strategy: string;
   /** 0: the agent's own */
   freezeBudgetMs: number;
-  /** switches for experiments: asyncPrefetch, faultPromotion, delta, warmTarget, dirtyTracking */
+  /** switches that are off, for experiments: of proto/migration.ts */
   off: string[];
+  /** CRIU's logs and the move's metrics are put beside the checkpoint */
+  logUpload: boolean;
 }
 
 function createBaseAgentMessage(): AgentMessage {
@@ -873,6 +893,8 @@ function createBaseLazy(): Lazy {
     stallMaxUs: 0,
     aheadHits: 0n,
     aheadMisses: 0n,
+    directFaults: 0n,
+    hotPages: 0n,
   };
 }
 
@@ -916,6 +938,18 @@ export const Lazy: MessageFns<Lazy> = {
         throw new globalThis.Error("value provided for field message.aheadMisses of type uint64 too large");
       }
       writer.uint32(72).uint64(message.aheadMisses);
+    }
+    if (message.directFaults !== 0n) {
+      if (BigInt.asUintN(64, message.directFaults) !== message.directFaults) {
+        throw new globalThis.Error("value provided for field message.directFaults of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.directFaults);
+    }
+    if (message.hotPages !== 0n) {
+      if (BigInt.asUintN(64, message.hotPages) !== message.hotPages) {
+        throw new globalThis.Error("value provided for field message.hotPages of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.hotPages);
     }
     return writer;
   },
@@ -1003,6 +1037,22 @@ export const Lazy: MessageFns<Lazy> = {
             }
 
             message.aheadMisses = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.directFaults = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.hotPages = reader.uint64() as bigint;
             continue;
           }
         }
@@ -1323,7 +1373,18 @@ export const Retention: MessageFns<Retention> = {
 };
 
 function createBaseStore(): Store {
-  return { endpoint: "", region: "", bucket: "", accessKeyId: "", secretAccessKey: "", forcePathStyle: false };
+  return {
+    endpoint: "",
+    region: "",
+    bucket: "",
+    accessKeyId: "",
+    secretAccessKey: "",
+    forcePathStyle: false,
+    type: undefined,
+    sessionToken: undefined,
+    validSeconds: undefined,
+    folder: undefined,
+  };
 }
 
 export const Store: MessageFns<Store> = {
@@ -1345,6 +1406,18 @@ export const Store: MessageFns<Store> = {
     }
     if (message.forcePathStyle !== false) {
       writer.uint32(48).bool(message.forcePathStyle);
+    }
+    if (message.type !== undefined) {
+      writer.uint32(58).string(message.type);
+    }
+    if (message.sessionToken !== undefined) {
+      writer.uint32(66).string(message.sessionToken);
+    }
+    if (message.validSeconds !== undefined) {
+      writer.uint32(72).uint32(message.validSeconds);
+    }
+    if (message.folder !== undefined) {
+      writer.uint32(82).string(message.folder);
     }
     return writer;
   },
@@ -1408,6 +1481,38 @@ export const Store: MessageFns<Store> = {
             }
 
             message.forcePathStyle = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.sessionToken = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.validSeconds = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.folder = reader.string();
             continue;
           }
         }
@@ -1612,7 +1717,7 @@ export const Direct: MessageFns<Direct> = {
 };
 
 function createBaseMoveOptions(): MoveOptions {
-  return { strategy: "", freezeBudgetMs: 0, off: [] };
+  return { strategy: "", freezeBudgetMs: 0, off: [], logUpload: false };
 }
 
 export const MoveOptions: MessageFns<MoveOptions> = {
@@ -1625,6 +1730,9 @@ export const MoveOptions: MessageFns<MoveOptions> = {
     }
     for (const v of message.off) {
       writer.uint32(26).string(v!);
+    }
+    if (message.logUpload !== false) {
+      writer.uint32(32).bool(message.logUpload);
     }
     return writer;
   },
@@ -1664,6 +1772,14 @@ export const MoveOptions: MessageFns<MoveOptions> = {
             }
 
             message.off.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.logUpload = reader.bool();
             continue;
           }
         }

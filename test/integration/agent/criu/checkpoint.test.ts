@@ -93,6 +93,7 @@ async function restore(
   const tree = await restoreCheckpoint({
     criu: rig.criu,
     runRestore: rig.runRestore,
+    binary: rig.placeholder,
     firstInheritedFd: 3,
     store,
     ref: taken.ref,

@@ -118,6 +118,7 @@ for (const isTracked of [false, true])
       const tree = await restoreCheckpoint({
         criu: rig.criu,
         runRestore: rig.runRestore,
+        binary: rig.placeholder,
         firstInheritedFd: 3,
         store,
         ref: taken.ref,

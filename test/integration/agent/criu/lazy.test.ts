@@ -57,7 +57,7 @@ describe('a lazy restore', function () {
   let taken: TakenCheckpoint;
   let sum: string;
   let target: Container;
-  let daemonPid: number;
+  let fillerPid: number;
   let care: LazyCare;
 
   before(function () {
@@ -92,10 +92,10 @@ describe('a lazy restore', function () {
     await killTree(pid);
     target = await rig.container('target');
     care = {
-      guard: (rootPid, ofDaemon) => {
-        daemonPid = ofDaemon;
+      guard: (rootPid, ofFiller) => {
+        fillerPid = ofFiller;
         const cgroupProcs: string[] = [];
-        return guardFaults({ entrypointPid: target.pid, rootPid, daemonPid, cgroupProcs, binary, deadlineMs: 5_000 });
+        return guardFaults({ entrypointPid: target.pid, rootPid, fillerPid, cgroupProcs, binary, deadlineMs: 5_000 });
       },
     };
   });
@@ -105,6 +105,7 @@ describe('a lazy restore', function () {
     const tree = await restoreCheckpoint({
       criu: rig.criu,
       runRestore: rig.runRestore,
+      binary: rig.placeholder,
       firstInheritedFd: 3,
       store,
       ref: taken.ref,
@@ -180,7 +181,7 @@ describe('a lazy restore', function () {
 
   it('is dead when it fails before its guard is set up', async () => {
     const guard = async (): Promise<never> => Promise.reject(new PodferryError('CRIU_RESTORE_FAILED', 'no guard'));
-    const tree = await restore({ lazy: { guard } });
+    const tree = await restore({ lazy: { guard }, hotSeed: false });
     store.failNext();
     expect(await codeOf(tree.prepare())).to.equal('STORE_READ_FAILED');
     expect(await codeOf(tree.drained)).to.equal('STORE_READ_FAILED');
@@ -223,7 +224,8 @@ describe('a lazy restore', function () {
   });
 
   it('is dead, never wrong, when the store fails in the middle; then it can be restored again', async () => {
-    const tree = await restoreAndFill(gated);
+    // What fails while hot pages are read ahead is only read again.
+    const tree = await restoreAndFill({ ...gated, hotSeed: false });
     continueAll(tree.pids);
     process.kill(tree.rootPid, 'SIGUSR1');
     store.letThrough(2);
@@ -238,6 +240,7 @@ describe('a lazy restore', function () {
     const again = await restoreCheckpoint({
       criu: rig.criu,
       runRestore: rig.runRestore,
+      binary: rig.placeholder,
       firstInheritedFd: 3,
       store,
       ref: taken.ref,
@@ -253,9 +256,9 @@ describe('a lazy restore', function () {
   });
 
   /** As the agent's would be, but for the agent: it has died, and with it the guard's standard input. */
-  const orphanedGuard: LazyCare['guard'] = async (rootPid, ofDaemon) => {
-    daemonPid = ofDaemon;
-    const pids = [target.pid, rootPid, ofDaemon].map(String);
+  const orphanedGuard: LazyCare['guard'] = async (rootPid, ofFiller) => {
+    fillerPid = ofFiller;
+    const pids = [target.pid, rootPid, ofFiller].map(String);
     const child = spawn(join(rig.dir, 'placeholder'), ['hold-faults', ...pids], { stdio: ['pipe', 'pipe', 'inherit'] });
     const ended = once(child, 'exit');
     const [said] = (await once(child.stdout, 'data')) as [Buffer];
@@ -268,7 +271,7 @@ describe('a lazy restore', function () {
     { name: 'its guard holds on', guard: undefined },
     { name: 'so is the agent', guard: orphanedGuard },
   ]) {
-    it(`waits for missing pages when the daemon of CRIU is killed, until it is killed itself: ${name}`, async () => {
+    it(`waits for missing pages when the filler is killed, until it is killed itself: ${name}`, async () => {
       let seen: readonly string[] | undefined;
       const beforeKill = async (): Promise<void> => {
         // Without the guard it would have read zeroes by now, and printed their digest.
@@ -278,7 +281,7 @@ describe('a lazy restore', function () {
       const tree = await restoreAndFill({ ...gated, lazy: { guard: guard ?? care.guard, beforeKill } });
       continueAll(tree.pids);
       process.kill(tree.rootPid, 'SIGUSR1');
-      process.kill(daemonPid, 'SIGKILL');
+      process.kill(fillerPid, 'SIGKILL');
       expect(await codeOf(tree.drained)).to.equal('CRIU_RESTORE_FAILED');
       expect(seen).to.deep.equal([]);
       await expectDead(tree);
@@ -286,14 +289,14 @@ describe('a lazy restore', function () {
     });
   }
 
-  it('cannot be guarded when CRIU has ended', async () => {
+  it('cannot be guarded when the filler has ended', async () => {
     const binary = join(rig.dir, 'placeholder');
     const gone = 2 ** 22 - 1;
-    const guard = (rootPid: number, ofDaemon: number, program = binary) =>
+    const guard = (rootPid: number, ofFiller: number, program = binary) =>
       guardFaults({
         entrypointPid: target.pid,
         rootPid,
-        daemonPid: ofDaemon,
+        fillerPid: ofFiller,
         cgroupProcs: [],
         binary: program,
         deadlineMs: 5_000,
@@ -311,6 +314,7 @@ describe('a lazy restore', function () {
     const tree = await restoreCheckpoint({
       criu: rig.criu,
       runRestore: rig.runRestore,
+      binary: rig.placeholder,
       firstInheritedFd: 3,
       store,
       ref: taken.ref,
@@ -327,4 +331,85 @@ describe('a lazy restore', function () {
     process.kill(tree.rootPid, 'SIGUSR1');
     expect(await line(target, 'sum')).to.equal(sum);
   });
+});
+
+const changing = fileURLToPath(new URL('changing.c', import.meta.url));
+const cc = '/usr/bin/gcc';
+
+describe('a lazy restore of a process that changes its address space', function () {
+  this.timeout(60_000);
+  let rig: Rig;
+
+  before(function () {
+    const reason = whyNot() ?? (existsSync(cc) ? undefined : 'needs gcc');
+    if (reason === undefined) return;
+    console.log(`      skipped: ${reason}`);
+    this.skip();
+  });
+  beforeEach(async () => (rig = await Rig.make()));
+  afterEach(() => rig.close());
+
+  for (const { name, prefetchWorkers, letThrough } of [
+    { name: 'while pages are filled in', prefetchWorkers: 4, letThrough: Number.POSITIVE_INFINITY },
+    { name: 'and gets only what it touches', prefetchWorkers: 4, letThrough: 0 },
+  ]) {
+    it(`follows it: forks, moves, unmaps, drops and grows mappings ${name}`, async () => {
+      const program = join(rig.dir, 'changing');
+      execFileSync(cc, ['-O2', '-o', program, changing]);
+      const store = new GatedStore();
+      const source = await rig.container('source');
+      const pid = await rig.start(source, [program]);
+      await line(source, 'ready');
+      const taken = await takeCheckpoint({
+        criu: rig.criu,
+        store,
+        keyPrefix: 'test/',
+        id: randomUUID(),
+        sealing,
+        generation: 0,
+        facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
+        rootPid: pid,
+        stdioPid: source.pid,
+        stoppedBefore: [],
+        workDir: join(rig.dir, 'take'),
+        deadlineMs: 60_000,
+      });
+      await killTree(pid);
+      const target = await rig.container('target');
+      const tree = await restoreCheckpoint({
+        criu: rig.criu,
+        runRestore: rig.runRestore,
+        binary: rig.placeholder,
+        firstInheritedFd: 3,
+        store,
+        ref: taken.ref,
+        sealing,
+        stdioPid: target.pid,
+        workDir: join(rig.dir, 'restore'),
+        prefetchWorkers,
+        deadlineMs: 60_000,
+        lazy: {
+          guard: (rootPid, fillerPid) =>
+            guardFaults({
+              entrypointPid: target.pid,
+              rootPid,
+              fillerPid,
+              cgroupProcs: [],
+              binary: rig.placeholder,
+              deadlineMs: 5_000,
+            }),
+        },
+      });
+      rig.onClose(() => killTree(tree.rootPid));
+      expect(await tree.prepare()).to.equal(undefined);
+      continueAll(tree.pids);
+      process.kill(tree.rootPid, 'SIGUSR1');
+      if (letThrough > 0) tree.fill();
+      const said = await until('its word', async () => (await target.lines())[0], 40_000);
+      expect(said).to.equal('right');
+      tree.fill();
+      const { counts } = await tree.drained;
+      console.log(`      ${JSON.stringify(counts)}`);
+    });
+  }
 });

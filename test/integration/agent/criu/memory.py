@@ -27,6 +27,7 @@ if what == "shared":
 for area in areas.values():
     fill(area)
 steps = 0
+changes = 0
 
 
 def say(*words):
@@ -61,10 +62,11 @@ def on_usr1(*_):
 
 
 def on_usr2(*_):
-    global role
+    global role, changes
     area = areas["main"]
-    for at in range(0, size, 50 * PAGE):  # 2 %
-        area[at + 17 : at + 25] = b"changed!"
+    changes += 1
+    for at in range(changes * 7 % 50 * PAGE, size, 50 * PAGE):  # another 2 % each time
+        struct.pack_into("<Q", area, at + 17, changes)
     if what == "all":
         areas["zeroed"][:] = bytes(len(areas["zeroed"]))
         areas.pop("gone").close()

@@ -1,6 +1,6 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,6 +49,19 @@ async function preloadFor(dir: string): Promise<string[]> {
   return ['--preload', shim];
 }
 
+const buildPlaceholder = fileURLToPath(new URL('../../../../agent/launch/placeholder/build.sh', import.meta.url));
+let placeholder: string | undefined;
+
+/** Our program as the image has it; built once, from what it is now. */
+function placeholderBuilt(): string {
+  if (placeholder !== undefined) return placeholder;
+  const dir = mkdtempSync(join(tmpdir(), 'podferry-placeholder-'));
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
+  execFileSync(buildPlaceholder, [join(dir, 'placeholder')]);
+  placeholder = join(dir, 'placeholder');
+  return placeholder;
+}
+
 /** A folder on tmpfs for one test, with everything the test makes. */
 export class Rig {
   readonly #ends: (() => Promise<void> | void)[] = [];
@@ -56,6 +69,7 @@ export class Rig {
   private constructor(
     readonly dir: string,
     readonly criu: Criu,
+    readonly placeholder: string,
   ) {}
 
   static async make(): Promise<Rig> {
@@ -73,7 +87,7 @@ export class Rig {
       ],
       env: { PATH: '/proc/none' },
     });
-    return new Rig(dir, { command, pathFor: (path) => path });
+    return new Rig(dir, { command, pathFor: (path) => path }, placeholderBuilt());
   }
 
   /** Undoes everything, newest first. */

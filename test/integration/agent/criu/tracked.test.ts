@@ -92,6 +92,7 @@ describe('a process that three threads write to all the time, its writes tracked
       const tree = await restoreCheckpoint({
         criu: rig.criu,
         runRestore: rig.runRestore,
+        binary: rig.placeholder,
         firstInheritedFd: 3,
         store,
         ref: taken.ref,

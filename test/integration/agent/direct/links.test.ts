@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import type { AddressInfo } from 'node:net';
 import net from 'node:net';
 import type tls from 'node:tls';
@@ -165,6 +165,24 @@ describe('agent/direct over loopback', function () {
     await put(durable, 'packs/b', Buffer.from('abc'));
     await read(reader, 'packs/b', 3);
     expect(reads).to.deep.equal(['packs/a', 'packs/b']);
+  });
+
+  it('has ahead what is named to it, and then needs the store no more', async () => {
+    const target = links({ maxBytes: 100 });
+    const durable = new MemoryStore();
+    for (const key of ['packs/a', 'packs/b']) await put(durable, key, Buffer.from('abc'));
+    const reader = target.over(durable);
+    await target.warm('packs/', async (store) => {
+      expect(store).to.equal(durable);
+      return [{ key: 'packs/b', bytes: 3 }];
+    });
+    while (reader.held?.('packs/b') === undefined) {
+      await target.warm('packs/', async () => [{ key: 'packs/b', bytes: 3 }]); // a look at what is held ends the last one
+      await delay(10);
+    }
+    durable.objects.clear();
+    expect((await read(reader, 'packs/b', 3)).toString()).to.equal('abc');
+    expect(await codeOf(read(reader, 'packs/a', 3))).to.equal('OBJECT_MISSING');
   });
 
   it('keeps its port for the same secret, and listens anew for another', async () => {

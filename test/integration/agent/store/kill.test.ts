@@ -199,6 +199,7 @@ describe('an agent that is killed', function () {
     const tree = await restoreCheckpoint({
       criu: rig.criu,
       runRestore: rig.runRestore,
+      binary: rig.placeholder,
       firstInheritedFd: 3,
       store,
       ref: { id: newest.id, manifestKey: newest.manifestKey, manifestSha256: sha256Hex(manifest) },

@@ -29,6 +29,15 @@ describe('agent/direct/received', () => {
     expect(received.held('c')).to.equal(undefined);
   });
 
+  it('tells what the source has sent from what was read ahead', () => {
+    const received = new Received(100);
+    received.begin('a', 3);
+    expect(received.isDirect('a')).to.equal(false);
+    received.end('a');
+    received.add('b', Buffer.from('xyz'));
+    expect(['a', 'b', 'c'].map((key) => received.isDirect(key))).to.deep.equal([true, false, false]);
+  });
+
   it('waits for an object that is coming, and not for ever', async () => {
     const received = new Received(100);
     received.begin('a', 3);

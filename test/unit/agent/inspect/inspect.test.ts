@@ -11,6 +11,7 @@ import { surroundingsOf } from '../../../../agent/inspect/surroundings.ts';
 import { pageBytes } from '../../../../agent/pages/page-size.ts';
 import { BufferPool } from '../../../../agent/store/buffer-pool.ts';
 import { createFileStore } from '../../../../agent/store/file.ts';
+import { storeLog } from '../../../../agent/store/logs.ts';
 import { encodeManifest, sha256Hex, type Extent, type Manifest } from '../../../../agent/store/manifest.ts';
 import { appendExtents, PackUpload, PackWriter } from '../../../../agent/store/pack-writer.ts';
 import { dataKeyOf, keyIdOf } from '../../../../proto/keys.ts';
@@ -73,6 +74,11 @@ describe('podferry-inspect', () => {
     return key;
   }
 
+  async function putLog(id: string): Promise<void> {
+    const log = { name: 'dump.log', content: Buffer.from('said CRIU') };
+    await storeLog(createFileStore(root), { keyPrefix, checkpoint: id }, log, sealing, signal);
+  }
+
   const run = async (...args: string[]): Promise<{ code: number; out: string }> => {
     const lines: string[] = [];
     const more = ['--store', pathToFileURL(root).href];
@@ -109,10 +115,13 @@ describe('podferry-inspect', () => {
 
   it('extracts what was put in', async () => {
     const key = await checkpoint('c-1');
+    await putLog('c-1');
     const to = join(dir, 'out');
     expect((await run('extract', key, '--data-key-file', keyFile, '--to', to)).code).to.equal(0);
     expect((await readFile(join(to, 'images/core-7.img'))).equals(image)).to.equal(true);
     expect((await readFile(join(to, 'files.tar'))).toString()).to.equal('a tar');
+    expect(await readdir(join(to, 'logs'))).to.deep.equal(['dump.log']);
+    expect((await readFile(join(to, 'logs/dump.log'))).toString()).to.equal('said CRIU');
     expect(
       (await readFile(join(to, 'pages/pid-7'))).equals(Buffer.concat([pages, Buffer.alloc(3 * pageBytes)])),
     ).to.equal(true);
@@ -123,13 +132,15 @@ describe('podferry-inspect', () => {
 
   it('exports to one file and imports it again, byte for byte', async () => {
     const key = await checkpoint('c-1');
+    await putLog('c-1');
     const before = await keys();
     await cp(root, join(dir, 'copy'), { recursive: true });
     const archive = join(dir, 'c-1.tar');
     expect((await run('export', key, '--data-key-file', keyFile, '--to', archive)).code).to.equal(0);
     expect(execFileSync('tar', ['-tf', archive]).toString().split('\n').slice(0, -1)).to.deep.equal([
       'index.json',
-      ...before.slice(1).map((_, i) => `pack-${i}`),
+      ...before.slice(2).map((_, i) => `pack-${i}`),
+      'log-0',
       'manifest',
     ]);
     await rm(join(root, 'p'), { recursive: true });

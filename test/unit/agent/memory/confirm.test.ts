@@ -22,7 +22,7 @@ describe('confirmChunks', () => {
     confirmChunks(table, chunks, [{ from: 4 * chunkPages, to: 6 * chunkPages }], 7);
     expect([4, 5, 6, 9].map((chunk) => chunks.passes.get(chunk))).to.deep.equal([7, 7, 1, 1]);
     expect(isKnown(6 * chunkPages)).to.equal(true);
-    expect(table.livePages([chunks]).get(0)).to.equal(4 * chunkPages);
+    expect(table.usesOf(chunks).get(0)?.live).to.equal(4 * chunkPages);
   });
 
   it('forgets the pages between ranges, before the first and after the last', () => {

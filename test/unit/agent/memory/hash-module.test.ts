@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { PageHasher } from '../../../../agent/memory/page-hasher.ts';
+import { hashPages, PageHasher } from '../../../../agent/memory/page-hasher.ts';
 
 const mask = (1n << 64n) - 1n;
 const [p1, p2, p3, p4, p5] = [
@@ -68,5 +69,22 @@ describe('PageHasher', () => {
     const hasher = new PageHasher(2, 0n);
     expect(() => hasher.hash(1, 2)).to.throw(RangeError);
     expect(() => hasher.hash(0, 0)).to.throw(RangeError);
+  });
+});
+
+describe('hashPages', () => {
+  it('hashes memory that lies anywhere as a scan of the process would', () => {
+    const pages = 130;
+    const memory = randomBytes(pages * 4096 + 100);
+    memory.fill(0, 4096 * 3, 4096 * 4);
+    for (const seed of [1n, 2n ** 63n + 5n]) {
+      const scan = new PageHasher(256, seed);
+      scan.memory.set(memory.subarray(0, pages * 4096));
+      scan.hash(0, pages);
+      const hashes = new Int32Array(2 * pages);
+      hashPages(memory, seed, hashes);
+      expect(hashes).to.deep.equal(scan.hashes.slice(0, 2 * pages));
+      expect([hashes[6], hashes[7]]).to.deep.equal([0, 0]);
+    }
   });
 });

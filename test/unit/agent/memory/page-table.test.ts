@@ -63,11 +63,24 @@ describe('PageTable', () => {
     put(table, child, 3, 2, [[0, 2, 4]]);
     expect(table.placeOf(parent, 3 * 256)).to.deep.equal({ pack: 1, at: 9 });
     expect(table.placeOf(child, 3 * 256)).to.deep.equal({ pack: 2, at: 4 });
-    expect([...table.livePages([parent, child])]).to.have.deep.members([
-      [1, 1],
-      [2, 1],
-    ]);
+    expect([...table.usesOf(parent)]).to.deep.equal([[1, { live: 1, from: 3, to: 3 }]]);
+    expect([...table.usesOf(child)]).to.deep.equal([[2, { live: 1, from: 3, to: 3 }]]);
   });
+});
+
+it('says from where to where the pages of a pack lie', () => {
+  const table = new PageTable();
+  const chunks = noChunks();
+  put(table, chunks, 3, 1, [[0, 1, 9]]);
+  put(table, chunks, 9, 1, [
+    [5, 1, 10],
+    [6, 2, 0],
+  ]);
+  put(table, chunks, 4, 1, [[255, 1, 11]]);
+  expect([...table.usesOf(chunks)]).to.deep.equal([
+    [1, { live: 3, from: 3, to: 9 }],
+    [2, { live: 1, from: 9, to: 9 }],
+  ]);
 });
 
 describe('findRuns', () => {

@@ -12,6 +12,11 @@ describe('nextRound', () => {
     { name: 'goes on after a first round that stored much', history: [round(1024, 4000)], why: 'go' },
     { name: 'stops when the rest fits', history: [round(1024, 4000), round(20, 300)], why: 'fits' },
     { name: 'stops when nothing has changed', history: [round(1024, 4000), round(0, 100)], why: 'fits' },
+    {
+      name: 'counts what is left to the freeze',
+      history: [round(1024, 4000), { ...round(20, 300), excludedBytes: 20 * mib }],
+      why: 'go',
+    },
     { name: 'goes on while it shrinks', history: [round(1024, 4000), round(400, 2000)], why: 'go' },
     { name: 'stops when it does not shrink', history: [round(1024, 4000), round(1000, 4000)], why: 'does not shrink' },
     {

@@ -30,15 +30,6 @@ describe('compactPagemap', () => {
     ]);
   });
 
-  it('keeps lazy entries far below what the daemon of CRIU can count', () => {
-    const long = [run(1, 20_000, lazy, -1), run(20_001, 1, lazy), run(20_002, 100_000, local)];
-    expect(compactPagemap({ kind: 'pid', id: 10_000, runs: long }).pagemap).to.deep.equal([
-      { page: 1, pages: 16_384, flags: 2 },
-      { page: 16_385, pages: 3_617, flags: 2 },
-      { page: 20_002, pages: 100_000, flags: 4 },
-    ]);
-  });
-
   it('lists the pages that must be in a file, in order', () => {
     const { local: listed } = compactPagemap({ kind: 'pid', id: 10_000, runs });
     expect(listed).to.deep.equal([run(5, 1, local), run(6, 2, local, -1)]);

@@ -22,4 +22,14 @@ describe('Stalls', () => {
       }),
     );
   });
+
+  it('counts waits of about the same length together', () => {
+    const stalls = new Stalls();
+    for (const us of [1, 1000, 1001, 4000]) stalls.add(us);
+    expect(stalls.histogram()).to.deep.equal([
+      { upToUs: 1, count: 1 },
+      { upToUs: 1024, count: 2 },
+      { upToUs: 4096, count: 1 },
+    ]);
+  });
 });

@@ -37,6 +37,15 @@ describe('frames', () => {
     });
   }
 
+  it('stay as they are without compression, and open all the same', () => {
+    const raw = text(frameBytes);
+    const target = Buffer.alloc(raw.byteLength + frameOverhead);
+    expect(sealFrame(key, 3, raw, target, false)).to.equal(raw.byteLength + frameOverhead);
+    const opened = Buffer.alloc(raw.byteLength);
+    expect(openFrame(key, 3, target, raw.byteLength, opened)).to.equal(true);
+    expect(opened.equals(raw)).to.equal(true);
+  });
+
   it('open nowhere else, with no other key, length or byte', () => {
     const raw = text(5000);
     const target = Buffer.alloc(raw.byteLength + frameOverhead);

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { readHeader } from '../../../../agent/store/manifest-envelope.ts';
-import { encodeManifest, parseManifest, type Manifest } from '../../../../agent/store/manifest.ts';
+import {
+  encodeManifest,
+  maxHotRanges,
+  parseManifest,
+  type HotImage,
+  type Manifest,
+} from '../../../../agent/store/manifest.ts';
 import type { Sealing } from '../../../../agent/store/sealing.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
@@ -64,8 +70,25 @@ function codeOf(work: () => unknown): string {
 describe('manifest', () => {
   it('is read as it was written', () => {
     expect(parseManifest(encodeManifest(manifest, sealing), sealing)).to.deep.equal(manifest);
-    const more = { ...manifest, takenMs: 1_790_000_000_000, parent: 'c-0' };
+    const hot: HotImage[] = [
+      {
+        id: 10_000,
+        ranges: [
+          [2 ** 35, 1],
+          [2 ** 35 + 7, 300],
+        ],
+      },
+    ];
+    const more = { ...manifest, takenMs: 1_790_000_000_000, parent: 'c-0', hot };
     expect(parseManifest(encodeManifest(more, sealing), sealing)).to.deep.equal(more);
+  });
+
+  it('names no more hot pages than a reader can be bothered with', () => {
+    const ranges = Array.from({ length: maxHotRanges + 1 }, (_, i): [number, number] => [2 * i, 1]);
+    const bytes = encodeManifest({ ...manifest, hot: [{ id: 1, ranges }] }, sealing);
+    expect(codeOf(() => parseManifest(bytes, sealing))).to.equal('MANIFEST_INVALID');
+    const none = encodeManifest({ ...manifest, hot: [{ id: 1, ranges: [[1, 0]] }] }, sealing);
+    expect(codeOf(() => parseManifest(none, sealing))).to.equal('MANIFEST_INVALID');
   });
 
   it('needs no files', () => {

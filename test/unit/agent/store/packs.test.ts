@@ -14,7 +14,7 @@ const bytesOfPack = 1000;
 const sealedPack = bytesOfPack + frameOverhead;
 const sealing = sealingFor('i-1');
 
-function setUp(buffers = 3) {
+function setUp(buffers = 3, compresses = true) {
   const store = new MemoryStore();
   const controller = new AbortController();
   const fail = (error: unknown): void => controller.abort(error);
@@ -25,6 +25,7 @@ function setUp(buffers = 3) {
     pool,
     sealing,
     parallel: 2,
+    compresses,
     signal: controller.signal,
     fail,
   });
@@ -66,6 +67,20 @@ describe('packs', () => {
       const parts: Buffer[] = [];
       for await (const part of reader.parts(extents[i] ?? [])) parts.push(Buffer.from(part));
       expect(Buffer.concat(parts).equals(content)).to.equal(true);
+    }
+  });
+
+  it('are as long as their content when nothing is compressed', async () => {
+    for (const [compresses, isShort] of [
+      [true, true],
+      [false, false],
+    ] as const) {
+      const { upload } = setUp(3, compresses);
+      const writer = new PackWriter(upload);
+      await writer.write(Buffer.alloc(bytesOfPack, 'x'));
+      writer.seal();
+      await upload.finish();
+      expect(upload.storedBytes < bytesOfPack).to.equal(isShort);
     }
   });
 

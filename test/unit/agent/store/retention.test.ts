@@ -86,6 +86,24 @@ describe('retention', () => {
   });
 });
 
+describe('retention of logs', () => {
+  const now = 100 * hour;
+  const log = (checkpoint: string, modifiedMs = 0) => ({ key: `${checkpoint}/logs/dump.log`, checkpoint, modifiedMs });
+
+  it('lets them go with their checkpoint, young as they may be', () => {
+    const checkpoints = [live('a', 0, []), live('b', now, [])];
+    const { logs } = findGarbage(checkpoints, [], policy, now, new Set(), [log('a', now), log('b')]);
+    expect(logs).to.deep.equal(['a/logs/dump.log']);
+  });
+
+  it('lets those of no checkpoint go when nobody can be about to complete it', () => {
+    const stray = [log('x', now - 2 * hour), log('y', now - hour / 2)];
+    expect(findGarbage([live('b', now, [])], [], policy, now, new Set(), stray).logs).to.deep.equal([
+      'x/logs/dump.log',
+    ]);
+  });
+});
+
 function manifestOf(id: string, takenMs: number, names: readonly number[]): Manifest {
   return {
     checkpoint: id,
@@ -113,6 +131,8 @@ function storeOf(
     const key = `${keyPrefix}checkpoints/c-${i}/manifest`;
     store.objects.set(key, encodeManifest(manifestOf(`c-${i}`, takenMs, names), sealing));
     store.modifiedMs.set(key, takenMs);
+    // Beside every other one.
+    if (i % 2 === 0) store.objects.set(`${keyPrefix}checkpoints/c-${i}/logs/dump.log`, Buffer.from('x'));
   }
   return store;
 }
@@ -152,7 +172,7 @@ describe('collectGarbage', () => {
       ]);
       damage(store.objects.get(`${keyPrefix}checkpoints/c-0/manifest`) ?? Buffer.alloc(1));
       expect(await codeOf(collect(store))).to.equal(code);
-      expect(store.objects.size).to.equal(6);
+      expect(store.objects.size).to.equal(7);
     }
     expect(await codeOf(collect(storeOf(1, [{ takenMs: 0, names: [0] }]), { sealing: sealingFor('i-1') }))).to.equal(
       'KEY_WRONG',
@@ -167,7 +187,7 @@ describe('collectGarbage', () => {
     const stranger = store.objects.get(`${keyPrefix}checkpoints/c-1/manifest`) ?? Buffer.alloc(0);
     store.objects.set(`${keyPrefix}checkpoints/c-0/manifest`, stranger);
     expect(await codeOf(collect(store))).to.equal('MANIFEST_INVALID');
-    expect(store.objects.size).to.equal(4);
+    expect(store.objects.size).to.equal(5);
   });
 
   it('leaves the packs of a checkpoint that is completed while it works', async () => {
@@ -178,7 +198,7 @@ describe('collectGarbage', () => {
     store.list = async function* slow(prefix, signal) {
       yield* list(prefix, signal);
       lists += 1;
-      if (lists === 2) store.objects.set(`${keyPrefix}checkpoints/late/manifest`, late);
+      if (lists === 3) store.objects.set(`${keyPrefix}checkpoints/late/manifest`, late);
     };
     await collect(store);
     expect(store.objects.has(`${keyPrefix}packs/1`)).to.equal(true);
@@ -224,6 +244,12 @@ describe('collectGarbage', () => {
           expect(kept.length > 0).to.equal(checkpoints.length > 0);
           const named = new Set(kept.flatMap((checkpoint) => checkpoint.names));
           expect([...store.objects.keys()].filter((key) => key.includes('/packs/'))).to.have.length(named.size);
+          for (const i of checkpoints.keys()) {
+            const [hasManifest, hasLog] = ['manifest', 'logs/dump.log'].map((name) =>
+              store.objects.has(`${keyPrefix}checkpoints/c-${i}/${name}`),
+            );
+            expect(hasLog).to.equal(hasManifest === true && i % 2 === 0);
+          }
         },
       ),
       { numRuns: 60 },

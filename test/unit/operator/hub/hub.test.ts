@@ -5,11 +5,19 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { Metadata, credentials, status, type ServiceError } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { AgentHubClient, AppPhase, OrderKind, type AgentMessage } from '../../../../proto/gen/agent/v1/agent.ts';
+import { PodferryError } from '../../../../proto/errors.ts';
+import {
+  AgentHubClient,
+  AppPhase,
+  OrderKind,
+  type AgentMessage,
+  type Store,
+  type Welcome,
+} from '../../../../proto/gen/agent/v1/agent.ts';
 import { systemClock } from '../../../../operator/clock.ts';
 import { createAgents, type Agents } from '../../../../operator/hub/agents.ts';
 import { createAuthenticate } from '../../../../operator/hub/auth.ts';
-import { createHub, type Hub } from '../../../../operator/hub/hub.ts';
+import { createHub, type Hub, type HubOptions } from '../../../../operator/hub/hub.ts';
 import { createTlsServer, keepCertificate, readKeyPair, type KeyPair } from '../../../../operator/hub/tls.ts';
 import type { Cache } from '../../../../operator/kube/informer.ts';
 import type { Pod } from '../../../../operator/kube/objects.ts';
@@ -56,6 +64,27 @@ const pods: Cache<Pod> = {
   list: () => Object.values(podsByUid),
 };
 
+const welcomeTo = (uid: string): Welcome => ({
+  store: undefined,
+  keyPrefix: `key/${uid}/`,
+  generation: 0,
+  instance: uid,
+  dataKey: Buffer.alloc(0),
+  keyId: '',
+  retention: undefined,
+});
+
+/** A store whose credentials last a second. */
+const shortLived = (accessKeyId: string): Store => ({
+  endpoint: '',
+  region: '',
+  bucket: 'b',
+  accessKeyId,
+  secretAccessKey: '',
+  forcePathStyle: false,
+  validSeconds: 1,
+});
+
 describe('operator/hub over TLS', () => {
   let certificate: TestCertificate;
   let inUse: KeyPair;
@@ -65,6 +94,7 @@ describe('operator/hub over TLS', () => {
   let address: string;
   let isLeading: boolean;
   let asked: string[];
+  let welcomeFor: HubOptions['welcomeFor'];
   const cleanups: (() => void)[] = [];
 
   before(() => {
@@ -73,6 +103,7 @@ describe('operator/hub over TLS', () => {
   beforeEach(async () => {
     isLeading = true;
     asked = [];
+    welcomeFor = welcomeTo;
     agents = createAgents(systemClock);
     const client = answering(({ body }) => {
       const { spec } = body as { spec: { token: string; audiences: string[] } };
@@ -83,15 +114,7 @@ describe('operator/hub over TLS', () => {
     hub = createHub({
       authenticate: createAuthenticate(client, pods, systemClock),
       agents,
-      welcomeFor: (uid) => ({
-        store: undefined,
-        keyPrefix: `key/${uid}/`,
-        generation: 0,
-        instance: uid,
-        dataKey: Buffer.alloc(0),
-        keyId: '',
-        retention: undefined,
-      }),
+      welcomeFor: (uid) => welcomeFor(uid),
       isLeading: () => isLeading,
       log: silentLog(),
       helloWithinMs: 100,
@@ -179,6 +202,55 @@ describe('operator/hub over TLS', () => {
     await eventually('it has answered', () => agents.view(sourceUid)?.state?.order === kind);
     agent.stop();
     await eventually('its loss is known', () => agents.view(sourceUid)?.isConnected === false);
+  });
+
+  it('renews credentials before they end, on the same stream', async () => {
+    let given = 0;
+    welcomeFor = async (uid) => ({ ...welcomeTo(uid), store: shortLived(`key ${(given += 1)}`) });
+    const agent = await connected();
+    await eventually('it has the second key', () => agent.welcome?.store?.accessKeyId === 'key 2');
+    await eventually('and the third', () => agent.welcome?.store?.accessKeyId === 'key 3');
+    expect(asked).to.have.length(1);
+  });
+
+  it('renews nothing for those who are gone', async () => {
+    let given = 0;
+    let renewed: (() => void) | undefined;
+    welcomeFor = async (uid) => {
+      given += 1;
+      if (given === 2) await new Promise<void>((resolve) => (renewed = resolve));
+      return { ...welcomeTo(uid), store: given < 3 ? shortLived('key') : undefined };
+    };
+    const agent = await connected();
+    await eventually('it is renewed', () => renewed !== undefined);
+    agent.stop();
+    await eventually('its loss is known', () => agents.view(sourceUid)?.isConnected === false);
+    renewed?.();
+    const next = await connected();
+    await eventually('the next is welcome', () => next.welcome !== undefined);
+    expect(given).to.equal(3);
+  });
+
+  it('hears what an agent says while its welcome is made, and only the last of it', async () => {
+    let make: ((welcome: Welcome) => void) | undefined;
+    welcomeFor = async () => new Promise<Welcome>((resolve) => (make = resolve));
+    const phase = AppPhase.APP_PHASE_RUNNING;
+    const agent = new SimulatedAgent({ address, ca: certificate.pem, serverName, token: async () => 'good', phase });
+    cleanups.push(() => agent.stop());
+    await agent.connect();
+    await eventually('the welcome is being made', () => make !== undefined);
+    agent.report({ appPid: 78 });
+    expect(agents.view(sourceUid)).to.equal(undefined);
+    make?.(welcomeTo(sourceUid));
+    await eventually('its word is heard', () => agents.view(sourceUid)?.state?.appPid === 78);
+  });
+
+  it('takes nobody in whom it cannot tell a store', async () => {
+    welcomeFor = () => undefined;
+    expect(await refusal('good', hello, state)).to.equal(status.UNAVAILABLE);
+    welcomeFor = async () => Promise.reject(new PodferryError('STORE_DENIED', 'no'));
+    expect(await refusal('good', hello, state)).to.equal(status.UNAVAILABLE);
+    expect(agents.view(sourceUid)).to.equal(undefined);
   });
 
   it('refuses a state before the Hello, a second Hello, silence, and a message that is too large', async () => {

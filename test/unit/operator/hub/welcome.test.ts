@@ -1,8 +1,10 @@
 import { expect } from 'chai';
+import { PodferryError } from '../../../../proto/errors.ts';
 import { annotations } from '../../../../proto/names.ts';
 import { createKeys } from '../../../../operator/keys/keys.ts';
 import { welcomeFor } from '../../../../operator/hub/welcome.ts';
 import type { Pod, ReplicaSet } from '../../../../operator/kube/objects.ts';
+import { codeOf } from '../../../fakes/expect-code.ts';
 import { pod, replicaSet, sourceUid, target } from '../../../fakes/operator-objects.ts';
 
 const keys = createKeys(Buffer.alloc(32, 1));
@@ -10,7 +12,7 @@ const retention = { count: 2, ttlSeconds: 60, depth: 3 };
 const store = { endpoint: '', region: '', bucket: 'b', accessKeyId: '', secretAccessKey: '', forcePathStyle: false };
 const { ownerReferences: _, ...ownerless } = replicaSet().metadata;
 
-function keyPrefix(of: Pod, replicaSets: readonly ReplicaSet[], prefix = 'pre/fix'): string | undefined {
+async function keyPrefix(of: Pod, replicaSets: readonly ReplicaSet[], prefix = 'pre/fix'): Promise<string | undefined> {
   const cache = <T extends Pod | ReplicaSet>(
     items: readonly T[],
   ): { byUid: (uid: string) => T | undefined; get: () => undefined; list: () => readonly T[] } => ({
@@ -18,14 +20,15 @@ function keyPrefix(of: Pod, replicaSets: readonly ReplicaSet[], prefix = 'pre/fi
     get: () => undefined,
     list: () => items,
   });
-  return welcomeFor(of.metadata.uid, {
+  const welcome = await welcomeFor(of.metadata.uid, {
     pods: cache([of]),
     replicaSets: cache(replicaSets),
     store,
     prefix,
     retention,
     keys,
-  })?.keyPrefix;
+  });
+  return welcome?.keyPrefix;
 }
 
 describe('operator/hub/welcome', () => {
@@ -56,35 +59,54 @@ describe('operator/hub/welcome', () => {
     { name: 'a pod of a Job', pod: job, sets: [], key: `pre/fix/default/job-sum/${sourceUid}/` },
     { name: 'a bare pod', pod: bare, sets: [], key: `pre/fix/default/pod-web-5d4f8-abcde/${sourceUid}/` },
   ];
-  for (const c of cases) it(c.name, () => expect(keyPrefix(c.pod, c.sets)).to.equal(c.key));
+  for (const c of cases) it(c.name, async () => expect(await keyPrefix(c.pod, c.sets)).to.equal(c.key));
 
-  it('gives source and target of an instance the same key, and another instance another', () => {
-    const keyOf = (of: Pod): string | undefined => {
+  it('gives source and target of an instance the same key, and another instance another', async () => {
+    const keyOf = async (of: Pod): Promise<string | undefined> => {
       const pods = { byUid: () => of, get: () => undefined, list: () => [of] };
       const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
-      const welcome = welcomeFor(of.metadata.uid, { pods, replicaSets, store, prefix: '', retention, keys });
+      const welcome = await welcomeFor(of.metadata.uid, { pods, replicaSets, store, prefix: '', retention, keys });
       return welcome && `${welcome.keyId} ${welcome.dataKey.toString('hex')}`;
     };
     const stranger = pod({ metadata: { uid: 'another' } });
-    expect(keyOf(target())).to.equal(keyOf(pod()));
-    expect(keyOf(stranger)).not.to.equal(keyOf(pod()));
+    expect(await keyOf(target())).to.equal(await keyOf(pod()));
+    expect(await keyOf(stranger)).not.to.equal(await keyOf(pod()));
   });
 
-  it('works without a prefix', () => {
-    expect(keyPrefix(pod(), [replicaSet()], '')).to.equal(`default/deployment-web/${sourceUid}/`);
+  it('works without a prefix', async () => {
+    expect(await keyPrefix(pod(), [replicaSet()], '')).to.equal(`default/deployment-web/${sourceUid}/`);
   });
 
-  it('says how long checkpoints are kept', () => {
+  it('says how long checkpoints are kept', async () => {
     const pods = { byUid: () => pod(), get: () => undefined, list: () => [pod()] };
     const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
-    const welcome = welcomeFor('x', { pods, replicaSets, store, prefix: '', retention, keys });
+    const welcome = await welcomeFor('x', { pods, replicaSets, store, prefix: '', retention, keys });
     expect(welcome?.retention).to.deep.equal(retention);
   });
 
-  it('takes an unreadable generation for none', () => {
+  it('takes an unreadable generation for none', async () => {
     const odd = pod({ metadata: { annotations: { [annotations.generation]: '-1' } } });
     const pods = { byUid: () => odd, get: () => undefined, list: () => [odd] };
     const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
-    expect(welcomeFor('x', { pods, replicaSets, store, prefix: '', retention, keys })?.generation).to.equal(0);
+    const welcome = await welcomeFor('x', { pods, replicaSets, store, prefix: '', retention, keys });
+    expect(welcome?.generation).to.equal(0);
+  });
+
+  it('gives credentials for the instance alone, where there are such', async () => {
+    const pods = { byUid: () => pod(), get: () => undefined, list: () => [pod()] };
+    const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
+    const scoped = {
+      storeFor: async (prefix: string, name: string) => ({ ...store, accessKeyId: `${prefix} ${name}` }),
+    };
+    const welcome = await welcomeFor('x', { pods, replicaSets, store, scoped, prefix: '', retention, keys });
+    expect(welcome?.store?.accessKeyId).to.equal(`default/deployment-web/${sourceUid}/ ${sourceUid}`);
+  });
+
+  it('welcomes nobody when these cannot be had, instead of giving more', async () => {
+    const pods = { byUid: () => pod(), get: () => undefined, list: () => [pod()] };
+    const replicaSets = { byUid: () => replicaSet(), get: () => undefined, list: () => [] };
+    const scoped = { storeFor: async () => Promise.reject(new PodferryError('STORE_DENIED', 'no')) };
+    const work = welcomeFor('x', { pods, replicaSets, store, scoped, prefix: '', retention, keys });
+    expect(await codeOf(work)).to.equal('STORE_DENIED');
   });
 });

@@ -27,6 +27,14 @@ describe('operator/migration/parse', () => {
     expect(parsed?.invalid).to.contain('strategy');
   });
 
+  it('names the modes and switches that there are', () => {
+    const wrong = (options: unknown): string | undefined =>
+      parseMigration(stored({ spec: { podName: 'web', options } }))?.invalid;
+    expect(wrong({ mode: 'turbo' })).to.contain('"baseline"|"+async"|"+promotion"|"+hot-seed"|"full"');
+    expect(wrong({ off: ['brakes'] })).to.contain('"hotExclusion"');
+    expect(wrong({ mode: 'baseline', off: ['compression'], logUpload: true })).to.equal(undefined);
+  });
+
   it('makes nothing of a status that is none of ours', () => {
     expect(parseMigration(stored({ status: { phase: 'Elsewhere' } }))).to.equal(undefined);
   });

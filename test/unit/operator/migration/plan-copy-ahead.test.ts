@@ -172,7 +172,7 @@ describe('operator/migration/plan: copying ahead', () => {
   it('tells every agent the strategy', () => {
     const migration = given.migration({ status: doneUpTo('PreCopied'), spec: { strategy: 'full' } });
     const seen = { ...world({ ...isWarm, sourceAgent: copied }), migration };
-    expect(orderOf(seen).options).to.deep.equal({ strategy: 'full', freezeBudgetMs: 0, off: [] });
+    expect(orderOf(seen).options).to.deep.equal({ strategy: 'full', freezeBudgetMs: 0, off: [], logUpload: false });
     expect(orderOf({ ...seen, sourceAgent: frozen }).options?.strategy).to.equal('full');
   });
 
@@ -207,6 +207,8 @@ describe('operator/migration/plan: copying ahead', () => {
       stallMaxUs: 400,
       aheadHits: 3n,
       aheadMisses: 1n,
+      directFaults: 2n,
+      hotPages: 5n,
     };
     const transfer = { ...given.noTransfer, lazy };
     const targetAgent = view(word(APP_PHASE_RUNNING, ORDER_KIND_CONTINUE, DONE, { transfer }));
@@ -215,6 +217,16 @@ describe('operator/migration/plan: copying ahead', () => {
       startMs,
     );
     expect(status.phase).to.equal('Succeeded');
-    expect(status.drain).to.deep.equal({ ms: 900, faults: 4, stallP50Us: 100, stallP99Us: 300, stallMaxUs: 400 });
+    expect(status.drain).to.deep.equal({
+      ms: 900,
+      faults: 4,
+      stallP50Us: 100,
+      stallP95Us: 200,
+      stallP99Us: 300,
+      stallMaxUs: 400,
+      directFaults: 2,
+      hitPercent: 75,
+      hotPages: 5,
+    });
   });
 });

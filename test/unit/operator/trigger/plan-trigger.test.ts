@@ -48,6 +48,18 @@ const cases: readonly {
     existing: [],
     kind: 'refuse',
   },
+  {
+    name: 'a mode that is none',
+    pod: asking({ [annotations.trigger]: 'requested', [annotations.mode]: 'turbo' }),
+    existing: [],
+    kind: 'refuse',
+  },
+  {
+    name: 'logs that may or may not be kept',
+    pod: asking({ [annotations.trigger]: 'requested', [annotations.logUpload]: 'perhaps' }),
+    existing: [],
+    kind: 'refuse',
+  },
   { name: 'a Migration under way', pod: asking(), existing: [migration()], kind: 'clear' },
   {
     name: 'the Migration it has just made',
@@ -94,6 +106,26 @@ describe('operator/trigger/plan-trigger', () => {
         timeoutSeconds: 300,
       },
     });
+  });
+
+  it('takes the options of an experiment from the annotations', () => {
+    for (const [marks, options] of [
+      [{ [annotations.mode]: '+hot-seed' }, { mode: '+hot-seed' }],
+      [{ [annotations.logUpload]: 'true' }, { logUpload: true }],
+      [
+        { [annotations.mode]: 'full', [annotations.logUpload]: 'false' },
+        { mode: 'full', logUpload: false },
+      ],
+    ] as const) {
+      const plan = planTrigger(asking({ [annotations.trigger]: 'requested', ...marks }), []);
+      expect(plan.kind === 'create' ? plan.spec.options : plan).to.deep.equal(options);
+    }
+  });
+
+  it('names the values that there are', () => {
+    const plan = planTrigger(asking({ [annotations.trigger]: 'requested', [annotations.mode]: 'turbo' }), []);
+    const known = 'baseline, +async, +promotion, +hot-seed, full';
+    expect(plan).to.deep.equal({ kind: 'refuse', message: `${annotations.mode}: "turbo" is none of: ${known}` });
   });
 
   it('gives a repetition after a crash the same name, and the next request another', () => {

@@ -1,0 +1,42 @@
+import { pageFlags } from '../criu/page-xfer.ts';
+import { maxManifestBytes, sealedBytes, zeroPack, type Manifest } from '../store/manifest.ts';
+import { parseManifestAt } from '../store/read-manifest.ts';
+import type { Sealing } from '../store/sealing.ts';
+import type { Store, StoredObject } from '../store/store.ts';
+
+/** An object that is worth having. */
+export type NamedObject = Pick<StoredObject, 'key' | 'bytes'>;
+
+/**
+ * The packs in which the newest checkpoint of an instance has the memory of its processes, as a restore needs them one after the other: of what the next
+ * checkpoint will name all but what changes until then. Empty when there is none.
+ * @param keyPrefix of the instance
+ * @throws PodferryError as readManifest, and STORE_*
+ */
+export async function packsOfLast(
+  store: Store,
+  keyPrefix: string,
+  sealing: Sealing,
+  signal: AbortSignal,
+): Promise<readonly NamedObject[]> {
+  let newest: StoredObject | undefined;
+  for await (const object of store.list(`${keyPrefix}checkpoints/`, signal)) {
+    if (!object.key.endsWith('/manifest')) continue;
+    if (newest === undefined || object.modifiedMs > newest.modifiedMs) newest = object;
+  }
+  if (newest === undefined) return [];
+  return packsOf(parseManifestAt(newest.key, await store.get(newest.key, maxManifestBytes, signal), sealing));
+}
+
+/** Pure. */
+function packsOf({ pages, packs }: Manifest): NamedObject[] {
+  const used = new Set<number>();
+  for (const { flags, pack } of pages.flatMap(({ runs }) => runs)) {
+    if (pack !== zeroPack && (flags & pageFlags.lazy) !== 0) used.add(pack);
+  }
+  // A set keeps the order in which its members came.
+  return [...used].flatMap((index) => {
+    const pack = packs[index];
+    return pack === undefined ? [] : [{ key: pack.key, bytes: sealedBytes(pack) }];
+  });
+}

@@ -1,0 +1,72 @@
+import type { PodferryError } from '../proto/errors.ts';
+import { OrderKind, OrderStatus, type AgentState, type Transfer } from '../proto/gen/agent/v1/agent.ts';
+import type { Journal, JournalFile } from './journal.ts';
+import { phaseOf } from './roles.ts';
+
+export interface LedgerDeps {
+  readonly journal: JournalFile;
+  readonly first: Journal;
+  /** Of the links. */
+  directPort(): number;
+  directBytes(): number;
+  report(state: AgentState): void;
+}
+
+/** What the agent knows of its pod: the journal, and what is only told and not needed after a restart. */
+export interface Ledger {
+  journal(): Journal;
+  state(): AgentState;
+  /** Writes the journal, then reports. */
+  change(next: Partial<Journal>): Promise<void>;
+  /** How the order in the journal ended, and what it changed; nothing when there is none. */
+  endOrder(status: OrderStatus, failure?: PodferryError, next?: Partial<Journal>): Promise<void>;
+  /** Told with the next change. */
+  setTransfer(transfer: Transfer | undefined): void;
+  setPreflight(reasons: readonly string[]): void;
+}
+
+/** Keeps the journal; every change of it is on its volume before anybody is told. */
+export function createLedger(deps: LedgerDeps): Ledger {
+  let journal = deps.first;
+  let transfer: Transfer | undefined;
+  let preflight: readonly string[] = [];
+
+  const state = (): AgentState => ({
+    phase: phaseOf(journal),
+    migrationUid: journal.order?.migrationUid ?? '',
+    attempt: journal.order?.attempt ?? 0,
+    order: journal.order?.kind ?? OrderKind.ORDER_KIND_UNSPECIFIED,
+    status: journal.order?.status ?? OrderStatus.ORDER_STATUS_UNSPECIFIED,
+    failure: journal.order?.failure,
+    checkpoint: journal.checkpoint,
+    transfer,
+    appPid: journal.appPid ?? 0,
+    preflight: [...preflight],
+    directPort: deps.directPort(),
+    draining: journal.draining,
+  });
+
+  const change = async (next: Partial<Journal>): Promise<void> => {
+    journal = { ...journal, ...next };
+    await deps.journal.write(journal);
+    deps.report(state());
+  };
+
+  return {
+    journal: () => journal,
+    state,
+    change,
+    async endOrder(status, failure, next = {}) {
+      const { order } = journal;
+      if (order === undefined) return;
+      const why = failure === undefined ? {} : { failure: { code: failure.code, message: failure.message } };
+      await change({ ...next, order: { ...order, status, ...why } });
+    },
+    setTransfer(moved) {
+      transfer = moved === undefined ? undefined : { ...moved, directBytes: BigInt(deps.directBytes()) };
+    },
+    setPreflight(reasons) {
+      preflight = reasons;
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { pageFlags } from '../criu/page-xfer.ts';
+import { pageBytes } from '../pages/page-size.ts';
+import { zeroPack, type CheckpointRef, type Manifest, type Pack, type PageRun } from '../store/manifest.ts';
+import type { PageTable, ProcessChunks } from './page-table.ts';
+
+/** Numbers of a run in a list of runs: first page, pages, pack, place in the pack. */
+const numbersOfRun = 4;
+
+/**
+ * What a complete checkpoint holds of the private memory of a tree that runs: where each page's content is stored, and the hash of that content. It is
+ * a guess at what the memory holds now and no more: a page counts as stored only when its own hash, taken since, is the same.
+ */
+export interface Baseline {
+  /** As long as its manifest is there, so are its packs. */
+  readonly checkpoint: CheckpointRef;
+  /** Of the hashes. */
+  readonly seed: bigint;
+  readonly packs: readonly Pack[];
+  /** Of each process its runs of pages, numbersOfRun each. */
+  readonly processes: ReadonlyMap<number, Float64Array>;
+  /** By pack, two words for each of its pages; both 0: not known. */
+  readonly hashes: ReadonlyMap<number, Int32Array>;
+}
+
+/** Hashes of the pages of packs, collected while these are opened. */
+export class PackHashes {
+  readonly #hashes = new Map<string, Int32Array>();
+
+  /** @param seed secret, see PageHasher */
+  constructor(readonly seed: bigint) {}
+
+  add({ key, bytes }: Pack, first: number, hashes: Int32Array): void {
+    const ofPack = this.#hashes.get(key) ?? new Int32Array(2 * Math.floor(bytes / pageBytes));
+    this.#hashes.set(key, ofPack);
+    ofPack.set(hashes, 2 * first);
+  }
+
+  of({ key }: Pack): Int32Array | undefined {
+    return this.#hashes.get(key);
+  }
+}
+
+type Pages = Pick<Manifest, 'packs' | 'pages'>;
+
+function lazyRuns({ pages }: Pages): Map<number, readonly PageRun[]> {
+  const runs = pages
+    .filter(({ kind }) => kind === 'pid')
+    .map(({ id, runs: all }): [number, readonly PageRun[]] => [
+      id,
+      all.filter(({ flags, pack }) => (flags & pageFlags.lazy) !== 0 && pack !== zeroPack),
+    ]);
+  return new Map(runs);
+}
+
+function compact(processes: ReadonlyMap<number, readonly PageRun[]>): Map<number, Float64Array> {
+  const numbers = ({ page, pages, pack, at }: PageRun): number[] => [page, pages, pack, at];
+  return new Map(Array.from(processes, ([pid, runs]) => [pid, Float64Array.from(runs.flatMap(numbers))]));
+}
+
+/** Of a checkpoint that was restored, from what was opened for it. Pure. */
+export function baselineOfRestored(checkpoint: CheckpointRef, manifest: Pages, known: PackHashes): Baseline {
+  const processes = lazyRuns(manifest);
+  const hashes = new Map<number, Int32Array>();
+  for (const pack of new Set([...processes.values()].flatMap((runs) => runs.map((run) => run.pack)))) {
+    const of = manifest.packs[pack];
+    const found = of === undefined ? undefined : known.of(of);
+    if (found !== undefined) hashes.set(pack, found);
+  }
+  return { checkpoint, seed: known.seed, packs: manifest.packs, processes: compact(processes), hashes };
+}
+
+/**
+ * Of a checkpoint that was just taken, from the table it was taken with. Pure.
+ * @param packs those of the table, by its numbers
+ */
+export function baselineOfTaken(
+  checkpoint: CheckpointRef,
+  manifest: Pages,
+  table: PageTable,
+  chunks: ReadonlyMap<number, ProcessChunks>,
+  packs: readonly (Pack | undefined)[],
+): Baseline {
+  const processes = lazyRuns(manifest);
+  const hashes = new Map<number, Int32Array>();
+  for (const [pid, runs] of processes) {
+    const ofProcess = chunks.get(pid);
+    if (ofProcess === undefined) continue;
+    for (const { page, pages, pack, at } of runs) {
+      const named = manifest.packs[pack];
+      if (named === undefined) continue;
+      const target = hashes.get(pack) ?? new Int32Array(2 * Math.floor(named.bytes / pageBytes));
+      hashes.set(pack, target);
+      for (let i = 0; i < pages; i += 1) {
+        const entry = table.entryOf(ofProcess, page + i);
+        // Pages that CRIU itself has stored are not in the table, or only as they were before.
+        if (entry === undefined || entry.at !== at + i || packs[entry.pack]?.key !== named.key) continue;
+        target[2 * (at + i)] = entry.low;
+        target[2 * (at + i) + 1] = entry.high;
+      }
+    }
+  }
+  return { checkpoint, seed: table.seed, packs: manifest.packs, processes: compact(processes), hashes };
+}
+
+/** Enters in the table what is known of the pages of a process. None of it counts before a pass has gone through its chunk. */
+export function enterBaseline(table: PageTable, chunks: ProcessChunks, baseline: Baseline, pid: number): void {
+  const runs = baseline.processes.get(pid) ?? new Float64Array();
+  for (let i = 0; i < runs.length; i += numbersOfRun) {
+    const [page = 0, pages = 0, pack = 0, at = 0] = runs.subarray(i, i + numbersOfRun);
+    const hashes = baseline.hashes.get(pack);
+    if (hashes !== undefined) table.enter(chunks, { page, pages, pack, at }, hashes);
+  }
+}

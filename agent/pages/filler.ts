@@ -1,0 +1,178 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { paths } from '../../proto/names.ts';
+import { PodferryError } from '../../proto/errors.ts';
+import { describeEnd, endWithin, startChild } from '../criu/child.ts';
+import { pageFlags } from '../criu/page-xfer.ts';
+import type { PageImage } from '../store/manifest.ts';
+import { pageBytes } from './page-size.ts';
+
+/** launch/placeholder/fill-pages.c is the other side: orders and words are 24 bytes, little-endian. */
+const messageBytes = 24;
+const kind = { present: 1, copy: 2, end: 3, listening: 16, restored: 17, touched: 18 } as const;
+
+/** Most pages of one copy. */
+export const maxCopyPages = 1024;
+
+export interface Touch {
+  readonly pid: number;
+  /** Address / pageBytes. */
+  readonly page: number;
+}
+
+/** Pages for a process that is being, or was, restored. */
+export interface PagesFor {
+  /** As in the images: a child that was forked since gets what its parent gets. */
+  readonly pid: number;
+  readonly page: number;
+  readonly pages: number;
+  /** At most maxCopyPages. */
+  readonly content: Uint8Array;
+}
+
+/** The process that puts pages into restored processes; CRIU's restore finds it in the folder of the images. */
+export interface Filler {
+  readonly pid: number;
+  /** Resolves when every page of every process is in; rejects with CRIU_RESTORE_FAILED. */
+  readonly done: Promise<void>;
+  /** Somebody waits for a page. */
+  onTouch(listener: (touch: Touch) => void): void;
+  /** Puts pages in before all that was not urgent. Resolves when they are on their way. */
+  putNow(pages: readonly PagesFor[]): Promise<void>;
+  /** Puts pages in, in order, once CRIU has restored all processes. Resolves when the filler has taken them: its pace is the caller's. */
+  put(pages: readonly PagesFor[]): Promise<void>;
+  /** All was put. */
+  end(): void;
+  /** Ends it, and resolves when it is gone. The processes it serves must be dead before: they would wait, or run on with holes. */
+  kill(): Promise<void>;
+}
+
+export interface FillerOptions {
+  /** Where CRIU restores from; on the same file system for both. */
+  readonly imagesDir: string;
+  /** What is to come. */
+  readonly images: readonly PageImage[];
+  readonly signal: AbortSignal;
+  /** Our program as the agent sees it. */
+  readonly binary?: string;
+}
+
+function message(type: number, { pid, page, pages }: Omit<PagesFor, 'content'>): Buffer {
+  const bytes = Buffer.alloc(messageBytes);
+  bytes.writeUInt32LE(type, 0);
+  bytes.writeUInt32LE(pages, 4);
+  bytes.writeBigUInt64LE(BigInt(page) * BigInt(pageBytes), 8);
+  bytes.writeInt32LE(pid, 16);
+  return bytes;
+}
+
+/** What the filler must know of a process before it is there: where its missing pages are. Neighbours are one; pages of zeroes are none. */
+function present(images: readonly PageImage[]): Buffer {
+  const parts: Buffer[] = [];
+  for (const { kind: of, id: pid, runs } of images) {
+    if (of !== 'pid') continue;
+    let from = 0;
+    let to = 0;
+    const tell = (): void => {
+      if (to > from) parts.push(message(kind.present, { pid, page: from, pages: to - from }));
+    };
+    for (const { page, pages, flags, pack } of runs) {
+      if ((flags & pageFlags.lazy) === 0 || pack < 0) continue;
+      if (page !== to) {
+        tell();
+        from = page;
+      }
+      to = page + pages;
+    }
+    tell();
+  }
+  return Buffer.concat(parts);
+}
+
+/** Orders and their content; small contents are put together with them, so that fragmented memory does not cost a write for each page. */
+function partsOf(pages: readonly PagesFor[]): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  for (const one of pages) {
+    parts.push(message(kind.copy, one), one.content.subarray(0, one.pages * pageBytes));
+  }
+  const isSmall = pages.length > 1 && pages.every(({ pages: count }) => count < maxCopyPages / 16);
+  return isSmall ? [Buffer.concat(parts)] : parts;
+}
+
+async function write(socket: Socket, parts: readonly Uint8Array[]): Promise<void> {
+  const last = parts.at(-1);
+  if (last === undefined || socket.destroyed) return;
+  await new Promise<void>((resolve) => {
+    socket.cork();
+    for (const part of parts.slice(0, -1)) socket.write(part);
+    // An error comes from the other end, which says why with its own words.
+    socket.write(last, () => resolve());
+    socket.uncork();
+  });
+}
+
+/**
+ * Starts the filler and waits until CRIU's restore may find it.
+ * @throws PodferryError CRIU_RESTORE_FAILED, or the signal's reason
+ */
+export async function startFiller(options: FillerOptions): Promise<Filler> {
+  const { imagesDir, images, signal, binary = paths.placeholder } = options;
+  const run = { file: binary, args: ['fill-pages', imagesDir], env: {} };
+  const child = await startChild(run, ['pipe', 'pipe'], 'CRIU_RESTORE_FAILED');
+  const urgent = child.process.stdio[3] as Socket;
+  const bulk = child.process.stdio[4] as Socket;
+  const done = child.ended.then((end) => {
+    if (end.exitCode === 0) return;
+    throw new PodferryError('CRIU_RESTORE_FAILED', `the filler ${describeEnd(end)}: ${end.stderr.join('; ')}`);
+  });
+  done.catch(() => undefined);
+  for (const socket of [urgent, bulk]) socket.on('error', () => socket.destroy());
+  bulk.resume();
+  const close = (): void => {
+    urgent.destroy();
+    bulk.destroy();
+  };
+  void done.then(close, close);
+  const kill = async (): Promise<void> => {
+    await endWithin(child, 0);
+    close();
+  };
+
+  let touched: (touch: Touch) => void = () => undefined;
+  const listening = new Promise<void>((resolve) =>
+    hear(urgent, { listening: resolve, touched: (touch) => touched(touch) }),
+  );
+  try {
+    urgent.write(present(images));
+    const aborted = once(signal, 'abort').then(() => signal.throwIfAborted());
+    signal.throwIfAborted();
+    await Promise.race([listening, done, aborted]);
+  } catch (error) {
+    await kill();
+    throw error;
+  }
+  return {
+    pid: child.process.pid ?? 0,
+    done,
+    onTouch: (listener) => (touched = listener),
+    putNow: (pages) => write(urgent, partsOf(pages)),
+    put: (pages) => write(bulk, partsOf(pages)),
+    end: () => void bulk.write(message(kind.end, { pid: 0, page: 0, pages: 0 })),
+    kill,
+  };
+}
+
+function hear(socket: Socket, to: { listening(): void; touched(touch: Touch): void }): void {
+  let rest: Buffer = Buffer.alloc(0);
+  socket.on('data', (chunk: Buffer) => {
+    rest = rest.byteLength === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let at = 0;
+    for (; rest.byteLength - at >= messageBytes; at += messageBytes) {
+      const type = rest.readUInt32LE(at);
+      const page = Number(rest.readBigUInt64LE(at + 8) / BigInt(pageBytes));
+      if (type === kind.listening) to.listening();
+      else if (type === kind.touched) to.touched({ pid: rest.readInt32LE(at + 16), page });
+    }
+    rest = rest.subarray(at);
+  });
+}

@@ -1,0 +1,278 @@
+import { PodferryError } from '../../proto/errors.ts';
+import { pageFlags } from '../criu/page-xfer.ts';
+import type { HotImage, PageImage, PageRun } from '../store/manifest.ts';
+import type { PackReader } from '../store/pack-reader.ts';
+import { Faults, type FaultFigures, type FaultSource } from '../telemetry/faults.ts';
+import type { Filler, PagesFor, Touch } from './filler.ts';
+import { hotFramesOf, type HotFrame } from './hot-frames.ts';
+import { findRun } from './page-runs.ts';
+import { pageBytes } from './page-size.ts';
+import { framePages, TouchedFrames } from './touched-frames.ts';
+
+/** How many packs are read at a time, unless told. */
+export const defaultPrefetchWorkers = 4;
+
+/** Of what was not urgent, under way to the filler at a time: a touched page waits for no more than the half of it. */
+const chunkPages = 256;
+
+/** What comes with a touched page when it is at hand: its neighbours are often next. */
+const touchPages = 16;
+
+export interface PageFillingOptions {
+  readonly filler: Filler;
+  readonly images: readonly PageImage[];
+  readonly reader: PackReader;
+  /** How many packs are read at a time; 0: one, and none ahead. */
+  readonly prefetchWorkers?: number;
+  /** Reads what a touched page needs as soon as it is touched, not when its turn has come. Default: yes. */
+  readonly faultPromotion?: boolean;
+  /** Put in before all others. Default: none. */
+  readonly hot?: readonly HotImage[];
+  /** Gets the first error; nothing is put in afterwards. The processes must be killed before the filler. */
+  readonly fail: (error: unknown) => void;
+}
+
+/** What was asked and how long it waited. */
+export interface LazyCounts {
+  readonly servedPages: number;
+  readonly faults: number;
+  /** That came with the touched ones, them included. */
+  readonly faultPages: number;
+  readonly stallP50Us: number;
+  readonly stallP95Us: number;
+  readonly stallP99Us: number;
+  readonly stallMaxUs: number;
+  readonly aheadHits: number;
+  readonly aheadMisses: number;
+  readonly directFaults: number;
+  readonly hotPages: number;
+}
+
+/** Puts the pages of a lazy restore in: touched ones at once, all others pack by pack. */
+export class PageFilling {
+  readonly #options: PageFillingOptions;
+  readonly #runs: ReadonlyMap<number, readonly PageRun[]>;
+  readonly #touchedFrames: TouchedFrames;
+  readonly #faults = new Faults();
+  /** Packs in memory. */
+  readonly #held = new Map<number, Buffer>();
+  /** Pages that are on their way to those who touched them. */
+  readonly #underWay = new Set<string>();
+  /** Touched pages that wait for their turn. */
+  #queue: (() => Promise<void>)[] = [];
+  #isStopped = false;
+  #isFilling = false;
+  #servedPages = 0;
+  #faultPages = 0;
+  #hits = 0;
+  #misses = 0;
+  #hotPages = 0;
+
+  constructor(options: PageFillingOptions) {
+    this.#options = options;
+    const lazy = options.images.filter(({ kind }) => kind === 'pid');
+    // A page of zeroes needs nothing: what never comes reads so.
+    this.#runs = new Map(lazy.map(({ id, runs }) => [id, runs.filter((run) => isLazy(run) && run.pack >= 0)]));
+    this.#touchedFrames = new TouchedFrames(options.reader);
+    options.filler.onTouch((touch) => this.#touched(touch));
+  }
+
+  /** Begins to put in the pages that nobody waits for. Until then whoever waits for a restored tree to go on has the processors. */
+  fill(): void {
+    if (this.#isFilling) return;
+    this.#isFilling = true;
+    this.#fillAll().catch((error: unknown) => this.#failed(error));
+  }
+
+  get counts(): LazyCounts {
+    const { all } = this.#faults;
+    return {
+      servedPages: this.#servedPages,
+      faults: all.count,
+      faultPages: this.#faultPages,
+      stallP50Us: all.quantileUs(0.5),
+      stallP95Us: all.quantileUs(0.95),
+      stallP99Us: all.quantileUs(0.99),
+      stallMaxUs: all.maxUs,
+      aheadHits: this.#hits,
+      aheadMisses: this.#misses,
+      directFaults: this.#faults.countOf('direct'),
+      hotPages: this.#hotPages,
+    };
+  }
+
+  get faultFigures(): FaultFigures {
+    return this.#faults.figures();
+  }
+
+  /** Puts nothing in any more. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isStopped) return;
+    this.stop();
+    this.#options.fail(error);
+  }
+
+  // ---- touched pages
+
+  #touched(touch: Touch): void {
+    const name = `${touch.pid} ${touch.page}`;
+    if (this.#isStopped || this.#underWay.has(name)) return;
+    this.#underWay.add(name);
+    const since = performance.now();
+    const serve = (): Promise<void> => this.#serve(touch, since).finally(() => this.#underWay.delete(name));
+    const { faultPromotion = true } = this.#options;
+    if (faultPromotion || !this.#isFilling) serve().catch((error: unknown) => this.#failed(error));
+    else this.#queue.push(serve);
+  }
+
+  async #serve({ pid, page }: Touch, since: number): Promise<void> {
+    const runs = this.#runs.get(pid) ?? [];
+    const index = findRun(runs, page);
+    const run = index === undefined ? undefined : runs[index];
+    if (run === undefined) {
+      throw new PodferryError('PAGE_PROTOCOL', 'the filler asked for a page that was never stored', { pid, page });
+    }
+    const source = this.#sourceOf(run.pack);
+    if (source === 'store') this.#misses += 1;
+    else this.#hits += 1;
+    const around = neighbours(run, page);
+    const content = await this.#contentOf(run, around);
+    if (this.#isStopped) return;
+    const pages = content.byteLength / pageBytes;
+    await this.#options.filler.putNow([{ pid, page: around.page, pages, content }]);
+    this.#faults.add(source, (performance.now() - since) * 1000);
+    this.#faultPages += pages;
+  }
+
+  #sourceOf(pack: number): FaultSource {
+    if (this.#options.reader.isDirect(pack)) return 'direct';
+    return this.#held.has(pack) ? 'ahead' : 'store';
+  }
+
+  async #contentOf({ pack, at, page: first }: PageRun, { page, pages }: Range): Promise<Uint8Array> {
+    const from = at + page - first;
+    const held = this.#held.get(pack);
+    // A copy: the pack may be given up before the socket has taken it.
+    if (held !== undefined) return Uint8Array.from(held.subarray(from * pageBytes, (from + pages) * pageBytes));
+    return this.#touchedFrames.read(pack, from, pages);
+  }
+
+  async #serveQueue(): Promise<void> {
+    const waiting = this.#queue;
+    this.#queue = [];
+    for (const serve of waiting) await serve();
+  }
+
+  // ---- all others
+
+  async #fillAll(): Promise<void> {
+    const { filler, reader, images, hot = [], prefetchWorkers = defaultPrefetchWorkers } = this.#options;
+    const byPack = placesByPack(this.#runs);
+    for (const frame of hotFramesOf(images, hot)) await this.#putHot(frame, byPack.get(frame.pack) ?? []);
+    // Stored last is changed last.
+    const packs = [...byPack.keys()].toSorted((a, b) => b - a);
+    const coming = new Map<number, Promise<Buffer>>();
+    const readAhead = (from: number): void => {
+      for (const pack of packs.slice(from, from + Math.max(prefetchWorkers, 1))) {
+        if (coming.has(pack)) continue;
+        const ready = reader.hold(pack);
+        ready.then(
+          (bytes) => this.#held.set(pack, bytes),
+          () => undefined, // told where it is awaited
+        );
+        coming.set(pack, ready);
+      }
+    };
+    for (const [i, pack] of packs.entries()) {
+      readAhead(i);
+      const bytes = await coming.get(pack);
+      if (this.#isStopped || bytes === undefined) return;
+      await this.#putAll(byPack.get(pack) ?? [], bytes);
+      coming.delete(pack);
+      this.#held.delete(pack);
+      reader.done(pack);
+      reader.release(pack);
+    }
+    await this.#serveQueue();
+    if (!this.#isStopped) filler.end();
+  }
+
+  async #putHot(frame: HotFrame, places: readonly Place[]): Promise<void> {
+    if (this.#isStopped) return;
+    const first = frame.frame * framePages;
+    const bytes = await this.#options.reader.frame(frame.pack, frame.frame);
+    const inside = places.flatMap(({ pid, run }): Place[] => {
+      const from = Math.max(run.at, first);
+      const pages = Math.min(run.at + run.pages, first + bytes.byteLength / pageBytes) - from;
+      return pages <= 0 ? [] : [{ pid, run: { ...run, page: run.page + from - run.at, pages, at: from - first } }];
+    });
+    this.#hotPages += frame.pages;
+    await this.#putAll(inside, bytes);
+  }
+
+  async #putAll(places: readonly Place[], bytes: Buffer): Promise<void> {
+    let batch: PagesFor[] = [];
+    let pages = 0;
+    let last: Promise<void> = Promise.resolve();
+    const send = async (): Promise<void> => {
+      // One chunk is taken while the next is made.
+      await last;
+      last = this.#options.filler.put(batch);
+      this.#servedPages += pages;
+      batch = [];
+      pages = 0;
+      await this.#serveQueue();
+    };
+    for (const { pid, run } of places) {
+      for (let done = 0; done < run.pages && !this.#isStopped;) {
+        const count = Math.min(run.pages - done, chunkPages);
+        const from = (run.at + done) * pageBytes;
+        const content = bytes.subarray(from, from + count * pageBytes);
+        batch.push({ pid, page: run.page + done, pages: count, content });
+        pages += count;
+        done += count;
+        if (pages >= chunkPages) await send();
+      }
+    }
+    await send();
+    await last;
+  }
+}
+
+interface Range {
+  readonly page: number;
+  readonly pages: number;
+}
+
+/** The pages of the run that lie in one block of memory, and in one frame of the pack, with this one. */
+function neighbours(run: PageRun, page: number): Range {
+  const frame = Math.floor((run.at + page - run.page) / framePages);
+  const inFrame = run.page - run.at + frame * framePages;
+  const from = Math.max(run.page, inFrame, page - (page % touchPages));
+  const to = Math.min(run.page + run.pages, inFrame + framePages, page - (page % touchPages) + touchPages);
+  return { page: from, pages: to - from };
+}
+
+interface Place {
+  readonly pid: number;
+  readonly run: PageRun;
+}
+
+/** Which pages of which processes come from which pack. */
+function placesByPack(all: ReadonlyMap<number, readonly PageRun[]>): ReadonlyMap<number, readonly Place[]> {
+  const byPack = new Map<number, Place[]>();
+  for (const [pid, runs] of all) {
+    for (const run of runs) {
+      const places = byPack.get(run.pack);
+      if (places === undefined) byPack.set(run.pack, [{ pid, run }]);
+      else places.push({ pid, run });
+    }
+  }
+  return byPack;
+}
+
+const isLazy = (run: PageRun): boolean => (run.flags & pageFlags.lazy) !== 0;
