@@ -1,4 +1,4 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { OrderKind, OrderStatus } from '../proto/gen/agent/v1/agent.ts';
@@ -46,25 +46,20 @@ export interface JournalFile {
 
 export function journalFile(workDir: string): JournalFile {
   const path = join(workDir, 'journal.json');
-  const put = async (journal: Journal): Promise<void> => {
-    await writeFile(`${path}.new`, JSON.stringify(journal), { mode: 0o600 });
-    await rename(`${path}.new`, path);
-  };
-  // An order and the look after the container write at the same time: each would rename the other's file away.
-  let last: Promise<unknown> = Promise.resolve();
   return {
     async read() {
       try {
-        return Journal.parse(JSON.parse(await readFile(path, 'utf8')));
+        return Journal.parse(JSON.parse(readFileSync(path, 'utf8')));
       } catch (error) {
         if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
         throw toPodferryError(error, `read the agent's journal ${path}`);
       }
     },
     async write(journal) {
-      const written = last.then(() => put(journal));
-      last = written.catch(() => undefined); // its caller is told
-      await written;
+      // In one go: an order and the look after the container write at the same time, and each would rename the other's file away.
+      // The volume is memory: to wait for a thread would take far longer than the write.
+      writeFileSync(`${path}.new`, JSON.stringify(journal), { mode: 0o600 });
+      renameSync(`${path}.new`, path);
     },
   };
 }

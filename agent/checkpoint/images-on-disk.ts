@@ -1,4 +1,4 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { encodePagemap } from '../criu/images.ts';
 import { pageBytes } from '../pages/page-size.ts';
@@ -9,17 +9,19 @@ import type { PackReader } from '../store/pack-reader.ts';
 const imagesAtATime = 8;
 const zeroes = Buffer.alloc(256 * pageBytes);
 
-async function withNewFile(path: string, use: (file: FileHandle) => Promise<void>): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
+// The files are in memory, and the application stands still: to wait for other threads would take far longer than the calls.
+
+async function withNewFile(path: string, use: (file: number) => Promise<void> | void): Promise<void> {
+  const file = openSync(path, 'wx', 0o600);
   try {
     await use(file);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.byteLength;) at += (await file.write(bytes, at)).bytesWritten;
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.byteLength;) at += writeSync(file, bytes, at);
 }
 
 /** Writes CRIU's metadata images. @throws PodferryError of the store, or of a pack that is not what was stored */
@@ -34,7 +36,7 @@ export async function writeImages(manifest: Manifest, reader: PackReader, dir: s
 
 async function writeImage({ name, at }: StoredImage, reader: PackReader, dir: string): Promise<void> {
   await withNewFile(join(dir, name), async (file) => {
-    for await (const part of reader.parts(at)) await writeAll(file, part);
+    for await (const part of reader.parts(at)) writeAll(file, part);
   });
 }
 
@@ -50,13 +52,13 @@ export async function writePagemaps(manifest: Manifest, reader: PackReader, dir:
   }
 }
 
-async function writeRun(file: FileHandle, run: PageRun, reader: PackReader): Promise<void> {
+async function writeRun(file: number, run: PageRun, reader: PackReader): Promise<void> {
   const bytes = run.pages * pageBytes;
   if (run.pack < 0) {
-    for (let left = bytes; left > 0; left -= zeroes.byteLength) await writeAll(file, zeroes.subarray(0, left));
+    for (let left = bytes; left > 0; left -= zeroes.byteLength) writeAll(file, zeroes.subarray(0, left));
     return;
   }
   for await (const part of reader.parts([{ pack: run.pack, offset: run.at * pageBytes, bytes }])) {
-    await writeAll(file, part);
+    writeAll(file, part);
   }
 }

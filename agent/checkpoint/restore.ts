@@ -1,13 +1,13 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { PodferryError } from '../../proto/errors.ts';
 import type { Criu } from '../criu/command.ts';
 import { decodePstree } from '../criu/images.ts';
-import type { PstreeEntry } from '../../proto/gen/criu/images.ts';
 import { baselineOfRestored, PackHashes, type Baseline } from '../memory/baseline.ts';
 import { newSeed } from '../memory/page-table.ts';
-import { startFiller } from '../pages/filler.ts';
+import { startFiller, type Filler } from '../pages/filler.ts';
 import { PageFilling, type LazyCounts } from '../pages/page-filling.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
@@ -122,8 +122,8 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   let tree: RestoredTree;
   try {
     attempt.signal.throwIfAborted();
-    await rm(options.workDir, { recursive: true, force: true });
-    await mkdir(options.workDir, { recursive: true, mode: 0o700 });
+    rmSync(options.workDir, { recursive: true, force: true });
+    mkdirSync(options.workDir, { recursive: true, mode: 0o700 });
     tree = await restore(options, attempt, kit);
   } catch (error) {
     const failure = attempt.failure(error);
@@ -140,45 +140,56 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
 }
 
 async function restore(options: RestoreOptions, attempt: Attempt, kit: RestoreKit): Promise<RestoredTree> {
-  const { workDir, store } = options;
   const { signal } = attempt;
   const watch = new Stopwatch();
-  const manifest = await readManifest(store, options.ref, options.sealing, signal);
-  watch.lap('manifest');
-
-  const reading = { store, packs: manifest.packs, sealing: options.sealing, signal };
-  const hashing = new PackHashes(newSeed());
-  const reader = new PackReader({ ...reading, ...kit, hashing });
-  // Little, and needed at once: opened here while the threads are still starting.
-  const metadata = new PackReader({ ...reading, pool: new BufferPool(metadataPacksInMemory, packBytes) });
-  // Ready long before CRIU asks for it.
-  const starting = startFiller({
-    imagesDir: workDir,
-    images: manifest.pages,
+  const manifest = readManifest(options.store, options.ref, options.sealing, signal);
+  manifest.catch(attempt.fail);
+  // While the manifest is on its way: to start a program takes long in a process that holds much memory.
+  const filler = startFiller({
+    imagesDir: options.workDir,
     signal,
     ...(options.binary === undefined ? {} : { binary: options.binary }),
   });
-  starting.catch(attempt.fail);
-  let processes: readonly PstreeEntry[];
+  filler.catch(attempt.fail);
   try {
-    await writeImages(manifest, metadata, workDir);
-    processes = decodePstree(await readFile(join(workDir, 'pstree.img')));
-    await assertPidsFree(processes);
-    watch.lap('images');
-    await together(attempt, [
-      starting,
-      writePagemaps(manifest, metadata, workDir),
-      unpack(options, manifest, reader, signal),
-    ]);
-    signal.throwIfAborted();
+    return await restoreWith(await manifest, filler, watch, options, attempt, kit);
   } catch (error) {
     const failure = attempt.failure(error);
-    await starting.then(
+    await filler.then(
       (started) => started.kill(),
       () => undefined, // it is the failure, or a consequence
     );
     throw failure;
   }
+}
+
+async function restoreWith(
+  manifest: Manifest,
+  starting: Promise<Filler>,
+  watch: Stopwatch,
+  options: RestoreOptions,
+  attempt: Attempt,
+  kit: RestoreKit,
+): Promise<RestoredTree> {
+  const { workDir, store } = options;
+  const { signal } = attempt;
+  watch.lap('manifest');
+  const reading = { store, packs: manifest.packs, sealing: options.sealing, signal };
+  const hashing = new PackHashes(newSeed());
+  const reader = new PackReader({ ...reading, ...kit, hashing });
+  // Little, and needed at once: opened here while the threads are still starting.
+  const metadata = new PackReader({ ...reading, pool: new BufferPool(metadataPacksInMemory, packBytes) });
+  await writeImages(manifest, metadata, workDir);
+  const processes = decodePstree(readFileSync(join(workDir, 'pstree.img')));
+  assertPidsFree(processes);
+  watch.lap('images');
+  const filled = starting.then((filler) => filler.expect(manifest.pages));
+  await together(attempt, [
+    filled,
+    writePagemaps(manifest, metadata, workDir),
+    unpack(options, manifest, reader, signal),
+  ]);
+  signal.throwIfAborted();
   watch.lap('local pages, files');
 
   const { prefetchWorkers, faultPromotion, lazy } = options;

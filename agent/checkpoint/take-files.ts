@@ -15,7 +15,9 @@ export async function storeFiles(
   signal: AbortSignal,
 ): Promise<StoredFiles | undefined> {
   if (options.files === undefined) return undefined;
-  const { archive, deleted } = await options.files(signal);
+  const captured = await options.files(signal);
+  if (captured === undefined) return undefined;
+  const { archive, deleted } = captured;
   const stop = (): void => void archive.destroy(signal.reason instanceof Error ? signal.reason : undefined);
   signal.addEventListener('abort', stop, { once: true });
   const at: Extent[] = [];

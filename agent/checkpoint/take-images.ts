@@ -1,13 +1,14 @@
-import { open, readdir, stat } from 'node:fs/promises';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodePagemap, type Pagemap } from '../criu/images.ts';
-import { readFile } from 'node:fs/promises';
 import type { Extent, PageKind, StoredImage } from '../store/manifest.ts';
 import { appendExtents, type PackWriter } from '../store/pack-writer.ts';
 
 const chunkBytes = 1024 * 1024;
 const pagesName = /^pages-\d+\.img$/;
 const pagemapName = /^pagemap-(shmem-)?(\d+)\.img$/;
+
+// The files are in memory, and the application stands still: to wait for other threads would take far longer than the calls.
 
 /** A pagemap that CRIU has written. */
 export interface PagemapFile extends Pagemap {
@@ -16,12 +17,12 @@ export interface PagemapFile extends Pagemap {
 }
 
 /** @throws PodferryError IMAGE_MAGIC | IMAGE_TRUNCATED */
-export async function readPagemaps(workDir: string): Promise<PagemapFile[]> {
+export function readPagemaps(workDir: string): PagemapFile[] {
   const files: PagemapFile[] = [];
-  for (const name of (await readdir(workDir)).toSorted()) {
+  for (const name of readdirSync(workDir).toSorted()) {
     const [, shared, id] = pagemapName.exec(name) ?? [];
     if (id === undefined) continue;
-    const pagemap = decodePagemap(await readFile(join(workDir, name)));
+    const pagemap = decodePagemap(readFileSync(join(workDir, name)));
     files.push({ ...pagemap, kind: shared === undefined ? 'pid' : 'shmem', id: Number(id) });
   }
   return files;
@@ -30,12 +31,14 @@ export async function readPagemaps(workDir: string): Promise<PagemapFile[]> {
 /** Stores one file of CRIU's. */
 export async function storeFile(path: string, writer: PackWriter): Promise<Extent[]> {
   const at: Extent[] = [];
-  const file = await open(path, 'r');
+  const file = openSync(path, 'r');
   try {
-    const chunks: AsyncIterable<Buffer> = file.createReadStream({ highWaterMark: chunkBytes, autoClose: false });
-    for await (const chunk of chunks) appendExtents(at, await writer.write(chunk));
+    const chunk = Buffer.allocUnsafe(Math.min(statSync(path).size, chunkBytes));
+    for (let bytes = readSync(file, chunk); bytes > 0; bytes = readSync(file, chunk)) {
+      appendExtents(at, await writer.write(chunk.subarray(0, bytes)));
+    }
   } finally {
-    await file.close();
+    closeSync(file);
   }
   return at;
 }
@@ -43,7 +46,7 @@ export async function storeFile(path: string, writer: PackWriter): Promise<Exten
 /** Stores CRIU's metadata images, without the pages and their maps. */
 export async function storeImages(workDir: string, writer: PackWriter): Promise<StoredImage[]> {
   const images: StoredImage[] = [];
-  for (const name of (await readdir(workDir)).toSorted()) {
+  for (const name of readdirSync(workDir).toSorted()) {
     if (!name.endsWith('.img') || pagesName.test(name) || pagemapName.test(name)) continue;
     images.push({ name, at: await storeFile(join(workDir, name), writer) });
   }
@@ -51,13 +54,11 @@ export async function storeImages(workDir: string, writer: PackWriter): Promise<
 }
 
 /** Differs when CRIU has written to any image since. */
-export async function stampOfImages(workDir: string): Promise<string> {
-  const names = (await readdir(workDir)).filter((name) => name.endsWith('.img')).toSorted();
-  const stamps = await Promise.all(
-    names.map(async (name) => {
-      const { size, mtimeNs } = await stat(join(workDir, name), { bigint: true });
-      return `${name} ${size} ${mtimeNs}`;
-    }),
-  );
+export function stampOfImages(workDir: string): string {
+  const names = readdirSync(workDir).filter((name) => name.endsWith('.img'));
+  const stamps = names.toSorted().map((name) => {
+    const { size, mtimeNs } = statSync(join(workDir, name), { bigint: true });
+    return `${name} ${size} ${mtimeNs}`;
+  });
   return stamps.join('\n');
 }

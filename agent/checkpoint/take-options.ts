@@ -37,7 +37,7 @@ export interface TakeOptions {
   /** How the memory is copied before the freeze; by default in a few rounds. */
   readonly rounds?: RoundLimits;
   /** Called once, when every process is stopped, while their pages are still moving. */
-  readonly files?: (signal: AbortSignal) => Promise<CapturedFiles>;
+  readonly files?: (signal: AbortSignal) => Promise<CapturedFiles | undefined>;
   /** From now. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;

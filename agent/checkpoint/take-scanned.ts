@@ -48,7 +48,7 @@ export async function takeScanned(context: TakeContext, attempt: Attempt): Promi
     );
     watch.lap('scan, CRIU, images');
     await attempt.race(dump.done);
-    if (written.stamp !== (await stampOfImages(options.workDir))) {
+    if (written.stamp !== stampOfImages(options.workDir)) {
       throw new PodferryError('CRIU_DUMP_FAILED', 'CRIU wrote to its images after it had said that they were complete');
     }
     watch.lap('CRIU exit');
@@ -133,9 +133,9 @@ async function changesOf({ session, pass }: FinalPass, process: KnownProcess): P
 
 /** Lets CRIU go and stores what it has written: pages first, since they must begin at a page's start, then its metadata. */
 async function storeWritten({ options, local: writer }: TakeContext, dump: LazyDump) {
-  const stamp = await stampOfImages(options.workDir);
+  const stamp = stampOfImages(options.workDir);
   dump.release();
-  const local = await storeLocalPages(await readPagemaps(options.workDir), options.workDir, writer);
+  const local = await storeLocalPages(readPagemaps(options.workDir), options.workDir, writer);
   const images = await storeImages(options.workDir, writer);
   // On its way while the scan goes on.
   writer.seal();

@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PodferryError } from '../../proto/errors.ts';
 import type { PstreeEntry } from '../../proto/gen/criu/images.ts';
@@ -6,23 +6,13 @@ import { readProcess } from '../launch/proc-stat.ts';
 
 const pollMs = 10;
 
-async function exists(id: number): Promise<boolean> {
-  try {
-    await stat(`/proc/${id}`);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
-
 /**
  * Checks that each process and thread of a checkpoint can have its number again.
  * @throws PodferryError PID_IN_USE; a process that ended but was not waited for holds its number, too
  */
-export async function assertPidsFree(processes: readonly PstreeEntry[]): Promise<void> {
+export function assertPidsFree(processes: readonly PstreeEntry[]): void {
   for (const id of processes.flatMap((process) => [process.pid, ...process.threads])) {
-    if (await exists(id)) {
+    if (existsSync(`/proc/${id}`)) {
       throw new PodferryError('PID_IN_USE', `pid ${id} of the application is taken in this pod`, { pid: id });
     }
   }

@@ -1,4 +1,5 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { PodferryError } from '../../proto/errors.ts';
 import { inAgentNamespace, programs } from './app-namespace.ts';
 import { parseMountinfo, type Mount } from './mounts.ts';
@@ -49,12 +50,10 @@ export function wholeMountsOf(membership: CgroupMembership, mounts: readonly Mou
  *   a cgroup namespace of its own
  */
 export async function cgroupProcsFiles(pid: number, options: CgroupOptions = {}): Promise<readonly string[]> {
-  const [theirs, ours, mountinfo] = await Promise.all([
-    readMemberships(String(pid)),
-    readMemberships('self'),
-    readFile('/proc/self/mountinfo', 'latin1'),
-  ]);
-  const mounts = parseMountinfo(mountinfo);
+  // Without other threads, which take longer to be woken than the kernel to answer: a restore waits for this.
+  const theirs = readMemberships(String(pid));
+  const ours = readMemberships('self');
+  const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo', 'latin1'));
   const files: string[] = [];
   for (const membership of theirs) {
     const own = ours.find((candidate) => candidate.controllers.join() === membership.controllers.join());
@@ -64,9 +63,9 @@ export async function cgroupProcsFiles(pid: number, options: CgroupOptions = {})
   return files;
 }
 
-async function readMemberships(pid: string): Promise<CgroupMembership[]> {
+function readMemberships(pid: string): CgroupMembership[] {
   try {
-    return parseCgroups(await readFile(`/proc/${pid}/cgroup`, 'utf8'));
+    return parseCgroups(readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
   } catch (cause) {
     throw new PodferryError('CGROUP_UNREACHABLE', `cannot read the cgroups of pid ${pid}`, { pid }, { cause });
   }
@@ -80,11 +79,11 @@ async function procsFile(
 ): Promise<string> {
   for (const mount of wholeMountsOf(membership, mounts)) {
     const file = `${mount.point}${membership.path}/cgroup.procs`;
-    if (await lists(file, pid)) return file;
+    if (lists(file, pid)) return file;
   }
   const point = await mountHierarchy(membership, options);
   const file = `${point}${membership.path}/cgroup.procs`;
-  if (await lists(file, pid)) return file;
+  if (lists(file, pid)) return file;
   throw new PodferryError('CGROUP_UNREACHABLE', `pid ${pid} is not in ${file}`, {
     pid,
     path: membership.path,
@@ -93,9 +92,9 @@ async function procsFile(
 }
 
 /** The proof that a path means the same place for us as for the kernel that named it. */
-async function lists(file: string, pid: number): Promise<boolean> {
+function lists(file: string, pid: number): boolean {
   try {
-    return (await readFile(file, 'utf8')).split('\n').includes(String(pid));
+    return readFileSync(file, 'utf8').split('\n').includes(String(pid));
   } catch {
     return false; // no such path below this mount, whatever the reason: another mount may show it
   }

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { PodferryError } from '../../proto/errors.ts';
 
 /** Counter of the pid namespace of whoever opens it. @see pid_namespaces(7) */
@@ -12,8 +12,8 @@ const counterFile = '/proc/sys/kernel/ns_last_pid';
  */
 export async function raisePidCounter(lastPid: number, file = counterFile): Promise<void> {
   try {
-    if (Number(await readFile(file, 'utf8')) >= lastPid) return;
-    await writeFile(file, String(lastPid));
+    if (Number(readFileSync(file, 'utf8')) >= lastPid) return;
+    writeFileSync(file, String(lastPid));
   } catch (cause) {
     throw new PodferryError('INTERNAL', `cannot raise ${file} to ${lastPid}`, { file, lastPid }, { cause });
   }

@@ -57,7 +57,9 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
       rounds: roundLimits(order.options, maxRounds),
       files: async () => {
         const changes = changesSince(baseline, await listFiles(place, config.dataDirs, filesDeadlineMs));
-        return { archive: packFiles(place, changes.changed, filesDeadlineMs), deleted: changes.deleted };
+        const { changed, deleted } = changes;
+        if (changed.length + deleted.length === 0) return undefined;
+        return { archive: packFiles(place, changed, filesDeadlineMs), deleted };
       },
       compresses: order.options?.off.includes('compression') !== true,
       ...logs.collect,

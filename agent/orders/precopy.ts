@@ -1,5 +1,6 @@
 import type { MoveOptions } from '../../proto/gen/agent/v1/agent.ts';
 import { Attempt } from '../checkpoint/attempt.ts';
+import { rehearse } from '../checkpoint/rehearse.ts';
 import { Stopwatch } from '../checkpoint/stopwatch.ts';
 import { dumpMode } from '../memory/dump-mode.ts';
 import { readMemoryUse } from '../memory/memory-use.ts';
@@ -47,6 +48,8 @@ export const precopy: RunOrder = async (order, context) => {
     const stored = session.startUpload({ store, keyPrefix, sealing, signal, fail, compresses });
     const copied = await attempt.race(preCopy(session, stored, roundLimits(order.options, maxRounds), signal));
     watch.lap('live rounds');
+    rehearse(session, sealing);
+    watch.lap('rehearsal');
     log.info('memory copied ahead', {
       rounds: copied.rounds.length,
       why: copied.why,

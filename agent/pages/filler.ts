@@ -35,6 +35,8 @@ export interface Filler {
   readonly pid: number;
   /** Resolves when every page of every process is in; rejects with CRIU_RESTORE_FAILED. */
   readonly done: Promise<void>;
+  /** Says what is to come; before CRIU restores. */
+  expect(images: readonly PageImage[]): void;
   /** Somebody waits for a page. */
   onTouch(listener: (touch: Touch) => void): void;
   /** Puts pages in before all that was not urgent. Resolves when they are on their way. */
@@ -48,10 +50,8 @@ export interface Filler {
 }
 
 export interface FillerOptions {
-  /** Where CRIU restores from; on the same file system for both. */
+  /** Where CRIU restores from. */
   readonly imagesDir: string;
-  /** What is to come. */
-  readonly images: readonly PageImage[];
   readonly signal: AbortSignal;
   /** Our program as the agent sees it. */
   readonly binary?: string;
@@ -116,7 +116,7 @@ async function write(socket: Socket, parts: readonly Uint8Array[]): Promise<void
  * @throws PodferryError CRIU_RESTORE_FAILED, or the signal's reason
  */
 export async function startFiller(options: FillerOptions): Promise<Filler> {
-  const { imagesDir, images, signal, binary = paths.placeholder } = options;
+  const { imagesDir, signal, binary = paths.placeholder } = options;
   const run = { file: binary, args: ['fill-pages', imagesDir], env: {} };
   const child = await startChild(run, ['pipe', 'pipe'], 'CRIU_RESTORE_FAILED');
   const urgent = child.process.stdio[3] as Socket;
@@ -143,7 +143,6 @@ export async function startFiller(options: FillerOptions): Promise<Filler> {
     hear(urgent, { listening: resolve, touched: (touch) => touched(touch) }),
   );
   try {
-    urgent.write(present(images));
     const aborted = once(signal, 'abort').then(() => signal.throwIfAborted());
     signal.throwIfAborted();
     await Promise.race([listening, done, aborted]);
@@ -154,6 +153,7 @@ export async function startFiller(options: FillerOptions): Promise<Filler> {
   return {
     pid: child.process.pid ?? 0,
     done,
+    expect: (images) => void urgent.write(present(images)),
     onTouch: (listener) => (touched = listener),
     putNow: (pages) => write(urgent, partsOf(pages)),
     put: (pages) => write(bulk, partsOf(pages)),

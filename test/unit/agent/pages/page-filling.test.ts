@@ -35,6 +35,7 @@ class FakeFiller implements Filler {
   isEnded = false;
   touch: (touch: Touch) => void = () => undefined;
 
+  expect(): void {}
   onTouch(listener: (touch: Touch) => void): void {
     this.touch = listener;
   }
