@@ -1,7 +1,7 @@
 import { pageFlags } from '../criu/page-xfer.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { zeroPack, type CheckpointRef, type Manifest, type Pack, type PageRun } from '../store/manifest.ts';
-import type { PageTable, ProcessChunks } from './page-table.ts';
+import { chunkPages, type PageTable, type ProcessChunks } from './page-table.ts';
 
 /** Numbers of a run in a list of runs: first page, pages, pack, place in the pack. */
 const numbersOfRun = 4;
@@ -102,12 +102,45 @@ export function baselineOfTaken(
   return { checkpoint, seed: table.seed, packs: manifest.packs, processes: compact(processes), hashes };
 }
 
-/** Enters in the table what is known of the pages of a process. None of it counts before a pass has gone through its chunk. */
+/**
+ * A chunk whose pages lie in more places than this is stored anew, as one: every place costs time in the freeze, where the index is made and read.
+ * Of 256 pages, about a quarter must have been written one by one for that.
+ */
+const mostRunsOfChunk = 96;
+
+/** The chunks of a process that are in many pieces. */
+function scatteredChunks(runs: Float64Array): Set<number> {
+  const counts = new Map<number, number>();
+  const scattered = new Set<number>();
+  for (let i = 0; i < runs.length; i += numbersOfRun) {
+    const [page = 0, pages = 0] = runs.subarray(i, i + 2);
+    for (const chunk of new Set([page, page + pages - 1].map((of) => Math.floor(of / chunkPages)))) {
+      const count = (counts.get(chunk) ?? 0) + 1;
+      counts.set(chunk, count);
+      if (count > mostRunsOfChunk) scattered.add(chunk);
+    }
+  }
+  return scattered;
+}
+
+/**
+ * Enters in the table what is known of the pages of a process, but for what is in too many pieces. None of it counts before a pass has gone
+ * through its chunk.
+ */
 export function enterBaseline(table: PageTable, chunks: ProcessChunks, baseline: Baseline, pid: number): void {
   const runs = baseline.processes.get(pid) ?? new Float64Array();
+  const scattered = scatteredChunks(runs);
   for (let i = 0; i < runs.length; i += numbersOfRun) {
     const [page = 0, pages = 0, pack = 0, at = 0] = runs.subarray(i, i + numbersOfRun);
     const hashes = baseline.hashes.get(pack);
-    if (hashes !== undefined) table.enter(chunks, { page, pages, pack, at }, hashes);
+    if (hashes === undefined) continue;
+    for (let done = 0; done < pages;) {
+      const first = page + done;
+      const count = scattered.size === 0 ? pages : Math.min(pages - done, chunkPages - (first % chunkPages));
+      if (!scattered.has(Math.floor(first / chunkPages))) {
+        table.enter(chunks, { page: first, pages: count, pack, at: at + done }, hashes);
+      }
+      done += count;
+    }
   }
 }

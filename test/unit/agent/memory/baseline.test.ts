@@ -52,6 +52,25 @@ describe('a baseline', () => {
     for (const page of [249, 260, 300, 303, 402]) expect(entry(page), String(page)).to.equal(undefined);
   });
 
+  it('leaves out a chunk that lies in too many pieces, and only that', () => {
+    const known = new PackHashes(5n);
+    const packs = [pack('a', 4 * chunkPages)];
+    known.add(packs[0] as Pack, 0, hashes(1000, 4 * chunkPages));
+    // One run reaches from the chunk before into the scattered one; every other page of that follows, alone.
+    const whole = run(first, chunkPages + 4, 0, 0);
+    const pieces = Array.from({ length: 110 }, (_, i) => run(first + chunkPages + 10 + 2 * i, 1, 0, 300 + 2 * i));
+    const after = run(first + 2 * chunkPages, 5, 0, 900);
+    const pages = [image(7, whole, ...pieces, after)];
+    const table = new PageTable(5n);
+    const chunks = noChunks();
+    enterBaseline(table, chunks, baselineOfRestored(checkpoint, { packs, pages }, known), 7);
+    const entry = (page: number) => table.entryOf(chunks, first + page);
+    expect(entry(chunkPages - 1)).to.include({ pack: 0, at: chunkPages - 1 });
+    expect(entry(2 * chunkPages + 4)).to.include({ pack: 0, at: 904 });
+    for (const page of [chunkPages, chunkPages + 3, chunkPages + 10, 2 * chunkPages - 28])
+      expect(entry(page), String(page)).to.equal(undefined);
+  });
+
   it('is put together from parts of packs', () => {
     const known = new PackHashes(5n);
     const packs = [pack('a', 100)];
