@@ -1,4 +1,4 @@
-/* What of one process' memory has not come yet (fill-missing.c), for fill-pages.c. */
+/* The parts of the filler: what has not come yet (fill-missing.c), the processes' memory (fill-memory.c), the agent and CRIU (fill-pages.c). */
 #ifndef PODFERRY_FILL_H
 #define PODFERRY_FILL_H
 
@@ -33,5 +33,33 @@ struct piece missing_of_image(const struct missing *m, uint64_t image, uint64_t 
 bool missing_drop(struct missing *m, uint64_t at, uint64_t bytes);
 /* What was wanted at [from, from + bytes) is wanted at `to`. */
 bool missing_move(struct missing *m, uint64_t from, uint64_t to, uint64_t bytes);
+
+/* ---- fill-memory.c */
+
+/* One address space. `pid` is the one in the images, also of a child that was forked since. */
+struct space { int pid, fd; struct missing missing; };
+extern struct space *spaces;
+extern size_t space_count;
+/* CRIU has registered all memory. */
+extern bool is_restored;
+
+/* The first of this pid, or NULL. */
+struct space *space_of(int pid);
+struct space *new_space(int pid, int fd);
+/* Reads what the kernel tells of a space, and follows it. */
+void read_events(size_t index);
+/* Puts in what is wanted of the image's [image, image + bytes), in every space of this pid. */
+void put_pages(int pid, uint64_t image, uint64_t bytes, const uint8_t *content);
+/* Takes the spaces of processes that have ended off the list: their indices change. */
+void forget_ended(void);
+/* Ends this process when something has not come. */
+void expect_complete(void);
+
+/* ---- fill-pages.c */
+
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void need(bool is_fine);
+/* Somebody waits for this page of the image. */
+void tell_touched(int pid, uint64_t address);
 
 #endif

@@ -1,6 +1,7 @@
 import { existsSync, openSync, readSync, closeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
+import { readProcess } from '../../../../agent/launch/proc-stat.ts';
 import { PageHasher } from '../../../../agent/memory/page-hasher.ts';
 import { wordOfPack, wordsOfPage, chunkPages } from '../../../../agent/memory/page-table.ts';
 import { preCopy } from '../../../../agent/memory/pre-copy.ts';
@@ -179,6 +180,7 @@ describe('copying ahead with writes tracked', function () {
     const child = await target.fork();
     await round();
     process.kill(child, 'SIGKILL');
+    while (!['Z', 'X', undefined].includes(readProcess(child)?.state)) await delay(1);
     expect(await round()).to.be.lessThan(120);
     expect(isTrue(target.pid)).to.equal(true);
     expect([...session.processes].map(({ pid }) => pid)).to.deep.equal([target.pid]);
