@@ -104,9 +104,9 @@ export function baselineOfTaken(
 
 /**
  * A chunk whose pages lie in more places than this is stored anew, as one: every place costs time in the freeze, where the index is made and read.
- * Of 256 pages, about a quarter must have been written one by one for that.
+ * Of 256 pages, about a tenth must have been written one by one for that.
  */
-const mostRunsOfChunk = 96;
+const mostRunsOfChunk = 48;
 
 /** The chunks of a process that are in many pieces. */
 function scatteredChunks(runs: Float64Array): Set<number> {
