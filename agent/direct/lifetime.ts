@@ -21,12 +21,19 @@ export function isLinkOver(kind: OrderKind, status: OrderStatus, isDraining: boo
   return !moving.has(kind) && kind !== OrderKind.ORDER_KIND_PREFLIGHT;
 }
 
+/** How long the store, when it was quicker, waits for the target: in the freeze the application waits, too. */
+const patienceMs = { [OrderKind.ORDER_KIND_PRECOPY]: 2_000, [OrderKind.ORDER_KIND_CHECKPOINT]: 100 } as const;
+
 /** The source's end of the connection; without one everything takes the way through the store. */
 export async function connectToTarget({ kind, direct }: Order, links: DirectLinks, log: Log): Promise<void> {
-  const isSending = kind === OrderKind.ORDER_KIND_PRECOPY || kind === OrderKind.ORDER_KIND_CHECKPOINT;
-  if (!isSending || direct === undefined || direct.port === 0) return;
+  if (
+    (kind !== OrderKind.ORDER_KIND_PRECOPY && kind !== OrderKind.ORDER_KIND_CHECKPOINT) ||
+    direct === undefined ||
+    direct.port === 0
+  )
+    return;
   try {
-    await links.connect(direct.host, direct.port, direct.secret);
+    await links.connect(direct.host, direct.port, direct.secret, patienceMs[kind]);
   } catch (error) {
     log.warn('no connection to the target; pages take the way through the store', errorFields(error));
   }

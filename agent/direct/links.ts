@@ -15,8 +15,12 @@ export interface DirectLinks {
    * @param find says what of the store is worth having besides, the most wanted first
    */
   warm(prefix: string, find?: FindObjects): Promise<void>;
-  /** Source: connects to the target of this move. @throws PodferryError DIRECT_FAILED */
-  connect(host: string, port: number, secret: Uint8Array): Promise<void>;
+  /**
+   * Source: connects to the target of this move.
+   * @param patienceMs how long an object that the store has already may wait for its turn
+   * @throws PodferryError DIRECT_FAILED
+   */
+  connect(host: string, port: number, secret: Uint8Array, patienceMs?: number): Promise<void>;
   /** Where the target listens; 0: nowhere. */
   readonly port: number;
   /** Bytes sent or received in the move under way. */

@@ -3,8 +3,6 @@ import { PodferryError } from '../../proto/errors.ts';
 import { frameHead } from './frames.ts';
 
 export interface SenderOptions {
-  /** An object whose turn has not come this long after the store has it is not sent any more. */
-  readonly patienceMs: number;
   /** An object that is not over this long after the store has it ends the connection. */
   readonly graceMs: number;
   /** Told once, when the connection fails. */
@@ -38,6 +36,8 @@ export class Sender {
   #isWorking = false;
   #isOver = false;
   #bytes = 0;
+  /** An object whose turn has not come this long after the store has it is not sent any more. */
+  patienceMs = 0;
 
   constructor(socket: TLSSocket, options: SenderOptions) {
     this.#socket = socket;
@@ -85,7 +85,7 @@ export class Sender {
   }
 
   async #settle(job: Job): Promise<void> {
-    if (job.state === 'queued' && !(await isDoneWithin(job.done, this.#options.patienceMs)) && job.state === 'queued') {
+    if (job.state === 'queued' && !(await isDoneWithin(job.done, this.patienceMs)) && job.state === 'queued') {
       this.#queue.splice(this.#queue.indexOf(job), 1);
       this.#end(job);
     }

@@ -20,6 +20,7 @@ export interface LinkOptions {
   /** What a target keeps at most; without it: a share of the memory that is free when it begins to listen. */
   readonly maxBytes?: number;
   readonly connectMs?: number;
+  /** Where connect() says nothing. */
   readonly patienceMs?: number;
   readonly graceMs?: number;
   /** A source that is silent this long in the middle of an object is not heard any more. */
@@ -46,7 +47,7 @@ interface Connected {
 
 /** The real links: TLS with the secret of the move, over the pods' own network. */
 export function createLinks(options: LinkOptions): DirectLinks {
-  const { log, connectMs = 1_000, patienceMs = 100, graceMs = 1_000, idleMs = 5_000, fillEveryMs = 1_000 } = options;
+  const { log, connectMs = 1_000, patienceMs = 100, graceMs = 3_000, idleMs = 5_000, fillEveryMs = 1_000 } = options;
   let target: Listening | undefined;
   /** Of a target, from whichever side. */
   let received: Received | undefined;
@@ -146,19 +147,22 @@ export function createLinks(options: LinkOptions): DirectLinks {
       if (find !== undefined) void takeAhead({ ...into, find });
     },
 
-    async connect(host, port, secret) {
+    async connect(host, port, secret, patience = patienceMs) {
       const is = source;
-      if (is?.sender.isOver === false && is.host === host && is.port === port && isSame(is.secret, secret)) return;
+      if (is?.sender.isOver === false && is.host === host && is.port === port && isSame(is.secret, secret)) {
+        is.sender.patienceMs = patience;
+        return;
+      }
       const isSameMove = is !== undefined && isSame(is.secret, secret);
       if (isSameMove) end();
       else close();
       const socket = await pskConnect(host, port, secret, connectMs);
       const sender = new Sender(socket, {
-        patienceMs,
         graceMs,
         onFailure: (error) =>
           log.warn('the target gets no more pages from here; they are in the store', errorFields(error)),
       });
+      sender.patienceMs = patience;
       source = { host, port, secret, sender };
     },
 
