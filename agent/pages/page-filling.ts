@@ -15,6 +15,9 @@ export const defaultPrefetchWorkers = 4;
 /** Of what was not urgent, under way to the filler at a time: a touched page waits for no more than the half of it. */
 const chunkPages = 256;
 
+/** How many hot frames are read at a time. */
+const hotLanes = 8;
+
 /** What comes with a touched page when it is at hand: its neighbours are often next. */
 const touchPages = 16;
 
@@ -172,7 +175,13 @@ export class PageFilling {
   async #fillAll(): Promise<void> {
     const { filler, reader, images, hot = [], prefetchWorkers = defaultPrefetchWorkers } = this.#options;
     const byPack = placesByPack(this.#runs);
-    for (const frame of hotFramesOf(images, hot)) await this.#putHot(frame, byPack.get(frame.pack) ?? []);
+    const hotFrames = hotFramesOf(images, hot);
+    const lane = async (): Promise<void> => {
+      for (let next = hotFrames.shift(); next !== undefined; next = hotFrames.shift()) {
+        await this.#putHot(next, byPack.get(next.pack) ?? []);
+      }
+    };
+    await Promise.all(Array.from({ length: hotLanes }, lane));
     // Stored last is changed last.
     const packs = [...byPack.keys()].toSorted((a, b) => b - a);
     const coming = new Map<number, Promise<Buffer>>();
@@ -205,6 +214,7 @@ export class PageFilling {
     if (this.#isStopped) return;
     const first = frame.frame * framePages;
     const bytes = await this.#options.reader.frame(frame.pack, frame.frame);
+    if (this.#isStopped) return;
     const inside = places.flatMap(({ pid, run }): Place[] => {
       const from = Math.max(run.at, first);
       const pages = Math.min(run.at + run.pages, first + bytes.byteLength / pageBytes) - from;
