@@ -9,7 +9,7 @@ import { pageBytes } from './page-size.ts';
 
 /** launch/placeholder/fill-pages.c is the other side: orders and words are 24 bytes, little-endian. */
 const messageBytes = 24;
-const kind = { present: 1, copy: 2, end: 3, listening: 16, restored: 17, touched: 18 } as const;
+const kind = { present: 1, copy: 2, end: 3, listening: 16, touched: 17 } as const;
 
 /** Most pages of one copy. */
 export const maxCopyPages = 1024;

@@ -25,8 +25,8 @@
 enum { URGENT_FD = 3, BULK_FD = 4 };
 
 /* An order and a word look alike. Orders: PRESENT declares content to come, before the restore; COPY is followed by pages; END: all was
- * sent. Words: LISTENING; RESTORED: CRIU has registered all memory; TOUCHED: the page is waited for. */
-enum { PRESENT = 1, COPY = 2, END = 3, LISTENING = 16, RESTORED = 17, TOUCHED = 18 };
+ * sent. Words: LISTENING; TOUCHED: the page is waited for. */
+enum { PRESENT = 1, COPY = 2, END = 3, LISTENING = 16, TOUCHED = 17 };
 struct order { uint32_t type, pages; uint64_t address; int32_t pid; uint32_t reserved; };
 #define MOST_PAGES 1024
 
@@ -132,7 +132,6 @@ static bool hear_criu(int socket) {
     if (n != sizeof pid) die("criu restore sent half a word");
     if (pid == CRIU_FINISHED) {
         is_restored = true;
-        tell(RESTORED, 0, 0);
     } else if (pid >= 0) {
         int fd = receive_fd(socket);
         if (fd < 0) die("criu restore sent no userfaultfd for process %d", pid);

@@ -67,18 +67,10 @@ const sealing = sealingFor('one');
 
 function take(rig: Rig, app: App, store: Store, more: Partial<TakeOptions> = {}): Promise<TakenCheckpoint> {
   return takeCheckpoint({
-    criu: rig.criu,
+    ...rig.taking(app.container, app.pids[0] ?? 0),
     store,
     keyPrefix: 'test/default/deployment-app/one/',
-    id: randomUUID(),
     sealing,
-    generation: 0,
-    facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-    rootPid: app.pids[0] ?? 0,
-    stdioPid: app.container.pid,
-    stoppedBefore: [],
-    workDir: join(rig.dir, 'take'),
-    deadlineMs: 60_000,
     ...more,
   });
 }
@@ -91,16 +83,10 @@ async function restore(
   more: Partial<RestoreOptions> = {},
 ): Promise<RestoredTree> {
   const tree = await restoreCheckpoint({
-    criu: rig.criu,
-    runRestore: rig.runRestore,
-    binary: rig.placeholder,
-    firstInheritedFd: 3,
+    ...rig.restoring(target),
     store,
     ref: taken.ref,
     sealing,
-    stdioPid: target.pid,
-    workDir: join(rig.dir, 'restore'),
-    deadlineMs: 60_000,
     ...more,
   });
   rig.onClose(() => killTree(tree.rootPid));

@@ -1,8 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { takeCheckpoint, type TakenCheckpoint, type TakeOptions } from '../../../../agent/checkpoint/take.ts';
@@ -20,12 +17,9 @@ const keyPrefix = 'test/default/deployment-app/one/';
 const sealing = sealingFor('one');
 const none = { budgetMs: 0, maxRounds: 0 };
 
-const buildScript = fileURLToPath(new URL('../../../../agent/launch/placeholder/build.sh', import.meta.url));
-
 for (const isTracked of [false, true])
   describe(`copying memory ahead of a checkpoint, ${isTracked ? 'writes tracked' : 'everything read each time'}`, function () {
     this.timeout(120_000);
-    let binary: string | undefined;
     let fallbacks: string[];
     let rig: Rig;
     let store: MemoryStore;
@@ -39,11 +33,6 @@ for (const isTracked of [false, true])
         console.log(`      skipped: ${reason}`);
         this.skip();
       }
-      binary = join(mkdtempSync(join(tmpdir(), 'podferry-')), 'placeholder');
-      execFileSync(buildScript, [binary]);
-    });
-    after(() => {
-      if (binary !== undefined) rmSync(dirname(binary), { recursive: true });
     });
     beforeEach(async () => {
       fallbacks = [];
@@ -62,7 +51,7 @@ for (const isTracked of [false, true])
       const onFallback = (why: string): void => void fallbacks.push(why);
       session = new MemorySession(
         pid,
-        binary !== undefined && isTracked ? new WriteTracking({ binary, onFallback }) : undefined,
+        isTracked ? new WriteTracking({ binary: rig.placeholder, onFallback }) : undefined,
       );
       rig.onClose(() => session.close());
       await session.ready();
@@ -94,18 +83,10 @@ for (const isTracked of [false, true])
 
     function take(more: Partial<TakeOptions> = {}): Promise<TakenCheckpoint> {
       return takeCheckpoint({
-        criu: rig.criu,
+        ...rig.taking(container, pid),
         store,
         keyPrefix,
-        id: randomUUID(),
         sealing,
-        generation: 0,
-        facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-        rootPid: pid,
-        stdioPid: container.pid,
-        stoppedBefore: [],
-        workDir: join(rig.dir, 'take'),
-        deadlineMs: 60_000,
         memory: session,
         rounds: none,
         ...more,
@@ -116,16 +97,10 @@ for (const isTracked of [false, true])
       await killTree(pid);
       const target = await rig.container(`target-${randomUUID()}`);
       const tree = await restoreCheckpoint({
-        criu: rig.criu,
-        runRestore: rig.runRestore,
-        binary: rig.placeholder,
-        firstInheritedFd: 3,
+        ...rig.restoring(target),
         store,
         ref: taken.ref,
         sealing,
-        stdioPid: target.pid,
-        workDir: join(rig.dir, 'restore'),
-        deadlineMs: 60_000,
       });
       rig.onClose(() => killTree(tree.rootPid));
       continueAll(tree.pids);

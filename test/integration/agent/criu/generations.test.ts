@@ -1,8 +1,4 @@
-import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { restoreCheckpoint, type RestoreOptions } from '../../../../agent/checkpoint/restore.ts';
@@ -18,7 +14,6 @@ import { MemoryStore } from '../../../fakes/store.ts';
 import { continueAll, killTree, Rig, treeOf, until, whyNot, type Container } from './rig.ts';
 
 const script = fileURLToPath(new URL('memory.py', import.meta.url));
-const buildScript = fileURLToPath(new URL('../../../../agent/launch/placeholder/build.sh', import.meta.url));
 const keyPrefix = 'test/default/deployment-app/one/';
 const sealing = sealingFor('one');
 
@@ -34,21 +29,15 @@ interface Place {
 for (const isTracked of [false, true])
   describe(`one generation after another, ${isTracked ? 'writes tracked' : 'everything read each time'}`, function () {
     this.timeout(180_000);
-    let binary = '';
     let rig: Rig;
     let store: MemoryStore;
 
     before(function () {
-      const reason = whyNot() ?? (existsSync('/usr/bin/musl-gcc') ? undefined : 'needs musl-gcc');
+      const reason = whyNot();
       if (reason !== undefined) {
         console.log(`      skipped: ${reason}`);
         this.skip();
       }
-      binary = join(mkdtempSync(join(tmpdir(), 'podferry-')), 'placeholder');
-      execFileSync(buildScript, [binary]);
-    });
-    after(() => {
-      if (binary !== '') rmSync(dirname(binary), { recursive: true });
     });
     beforeEach(async () => {
       rig = await Rig.make();
@@ -89,22 +78,14 @@ for (const isTracked of [false, true])
       const [rootPid = 0] = pids;
       const fallbacks: string[] = [];
       const onFallback = (why: string): void => void fallbacks.push(why);
-      const tracking = isTracked ? new WriteTracking({ binary, onFallback }) : undefined;
+      const tracking = isTracked ? new WriteTracking({ binary: rig.placeholder, onFallback }) : undefined;
       const session = new MemorySession(rootPid, tracking, baseline);
       try {
         const taken = await takeCheckpoint({
-          criu: rig.criu,
+          ...rig.taking(container, rootPid),
           store,
           keyPrefix,
-          id: randomUUID(),
           sealing,
-          generation: 0,
-          facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-          rootPid,
-          stdioPid: container.pid,
-          stoppedBefore: [],
-          workDir: join(rig.dir, 'take'),
-          deadlineMs: 60_000,
           memory: session,
           rounds: { budgetMs: 0, maxRounds },
         });
@@ -118,16 +99,10 @@ for (const isTracked of [false, true])
     async function restore({ ref }: TakenCheckpoint, more: Partial<RestoreOptions> = {}) {
       const container = await rig.container(`target-${randomUUID()}`);
       const tree = await restoreCheckpoint({
-        criu: rig.criu,
-        runRestore: rig.runRestore,
-        binary: rig.placeholder,
-        firstInheritedFd: 3,
+        ...rig.restoring(container),
         store,
         ref,
         sealing,
-        stdioPid: container.pid,
-        workDir: join(rig.dir, 'restore'),
-        deadlineMs: 60_000,
         ...more,
       });
       rig.onClose(() => killTree(tree.rootPid));
@@ -201,7 +176,14 @@ for (const isTracked of [false, true])
       const first = await take(source);
       await killTree(source.pids[0] ?? 0);
       const guard: LazyCare['guard'] = (rootPid, fillerPid) =>
-        guardFaults({ entrypointPid: process.pid, rootPid, fillerPid, cgroupProcs: [], binary, deadlineMs: 5_000 });
+        guardFaults({
+          entrypointPid: process.pid,
+          rootPid,
+          fillerPid,
+          cgroupProcs: [],
+          binary: rig.placeholder,
+          deadlineMs: 5_000,
+        });
       const { tree, container } = await restore(first, { lazy: { guard } });
       // CRIU's daemon ends with its last page.
       rig.onClose(async () => {

@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect } from 'chai';
 import { restoreCheckpoint, type RestoredTree, type RestoreOptions } from '../../../../agent/checkpoint/restore.ts';
 import { takeCheckpoint } from '../../../../agent/checkpoint/take.ts';
@@ -81,18 +80,10 @@ describe('pages that are written to all the time', function () {
 
   const take = (source: Container, pid: number, onLogs: (logs: readonly LogFile[]) => void = () => undefined) =>
     takeCheckpoint({
-      criu: rig.criu,
+      ...rig.taking(source, pid),
       store,
       keyPrefix,
-      id: randomUUID(),
       sealing,
-      generation: 0,
-      facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-      rootPid: pid,
-      stdioPid: source.pid,
-      stoppedBefore: [],
-      workDir: join(rig.dir, 'take'),
-      deadlineMs: 60_000,
       memory: session,
       rounds: { budgetMs: 100, maxRounds: 1, excludesHot: true },
       onLogs,
@@ -101,17 +92,11 @@ describe('pages that are written to all the time', function () {
   async function restore(ref: CheckpointRef, more: Partial<RestoreOptions>): Promise<RestoredTree> {
     const target = await rig.container(randomUUID());
     const tree = await restoreCheckpoint({
-      criu: rig.criu,
-      runRestore: rig.runRestore,
-      binary: rig.placeholder,
-      firstInheritedFd: 3,
+      ...rig.restoring(target),
       store,
       ref,
       sealing,
-      stdioPid: target.pid,
-      workDir: join(rig.dir, 'restore'),
       lazy: { guard: async () => ({ held: 0, release: async () => undefined }) },
-      deadlineMs: 60_000,
       ...more,
     });
     rig.onClose(() => killTree(tree.rootPid));

@@ -1,5 +1,4 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,8 +35,6 @@ while True:
     time.sleep(0.02)
 `;
 
-const buildScript = fileURLToPath(new URL('../../../../agent/launch/placeholder/build.sh', import.meta.url));
-
 async function codeOf(work: Promise<unknown>): Promise<string> {
   try {
     await work;
@@ -61,7 +58,7 @@ describe('a lazy restore', function () {
   let care: LazyCare;
 
   before(function () {
-    const reason = whyNot() ?? (existsSync('/usr/bin/musl-gcc') ? undefined : 'needs musl-gcc');
+    const reason = whyNot();
     if (reason !== undefined) {
       console.log(`      skipped: ${reason}`);
       this.skip();
@@ -69,25 +66,16 @@ describe('a lazy restore', function () {
   });
   beforeEach(async () => {
     rig = await Rig.make();
-    const binary = join(rig.dir, 'placeholder');
-    execFileSync(buildScript, [binary]);
+    const binary = rig.placeholder;
     store = new GatedStore();
     const source = await rig.container('source');
     const pid = await rig.start(source, [python, '-c', script]);
     sum = await line(source, 'sum');
     taken = await takeCheckpoint({
-      criu: rig.criu,
+      ...rig.taking(source, pid),
       store,
       keyPrefix: 'test/',
-      id: randomUUID(),
       sealing,
-      generation: 0,
-      facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-      rootPid: pid,
-      stdioPid: source.pid,
-      stoppedBefore: [],
-      workDir: join(rig.dir, 'take'),
-      deadlineMs: 60_000,
     });
     await killTree(pid);
     target = await rig.container('target');
@@ -103,16 +91,10 @@ describe('a lazy restore', function () {
 
   async function restore(more: Partial<RestoreOptions> = {}): Promise<RestoredTree> {
     const tree = await restoreCheckpoint({
-      criu: rig.criu,
-      runRestore: rig.runRestore,
-      binary: rig.placeholder,
-      firstInheritedFd: 3,
+      ...rig.restoring(target),
       store,
       ref: taken.ref,
       sealing,
-      stdioPid: target.pid,
-      workDir: join(rig.dir, 'restore'),
-      deadlineMs: 60_000,
       lazy: care,
       ...more,
     });
@@ -238,16 +220,10 @@ describe('a lazy restore', function () {
     // Its parent reaps it when it pleases.
     await until('a free pid', async () => (existsSync(`/proc/${tree.rootPid}`) ? undefined : true));
     const again = await restoreCheckpoint({
-      criu: rig.criu,
-      runRestore: rig.runRestore,
-      binary: rig.placeholder,
-      firstInheritedFd: 3,
+      ...rig.restoring(target),
       store,
       ref: taken.ref,
       sealing,
-      stdioPid: target.pid,
-      workDir: join(rig.dir, 'restore'),
-      deadlineMs: 60_000,
     });
     rig.onClose(() => killTree(again.rootPid));
     continueAll(again.pids);
@@ -259,7 +235,7 @@ describe('a lazy restore', function () {
   const orphanedGuard: LazyCare['guard'] = async (rootPid, ofFiller) => {
     fillerPid = ofFiller;
     const pids = [target.pid, rootPid, ofFiller].map(String);
-    const child = spawn(join(rig.dir, 'placeholder'), ['hold-faults', ...pids], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn(rig.placeholder, ['hold-faults', ...pids], { stdio: ['pipe', 'pipe', 'inherit'] });
     const ended = once(child, 'exit');
     const [said] = (await once(child.stdout, 'data')) as [Buffer];
     expect(said.toString()).to.equal('held 1\n');
@@ -290,7 +266,7 @@ describe('a lazy restore', function () {
   }
 
   it('cannot be guarded when the filler has ended', async () => {
-    const binary = join(rig.dir, 'placeholder');
+    const binary = rig.placeholder;
     const gone = 2 ** 22 - 1;
     const guard = (rootPid: number, ofFiller: number, program = binary) =>
       guardFaults({
@@ -312,16 +288,10 @@ describe('a lazy restore', function () {
   it('puts every page in first when nobody can guard it', async () => {
     const failure = new PodferryError('CRIU_RESTORE_FAILED', 'no guard');
     const tree = await restoreCheckpoint({
-      criu: rig.criu,
-      runRestore: rig.runRestore,
-      binary: rig.placeholder,
-      firstInheritedFd: 3,
+      ...rig.restoring(target),
       store,
       ref: taken.ref,
       sealing,
-      stdioPid: target.pid,
-      workDir: join(rig.dir, 'restore'),
-      deadlineMs: 60_000,
       lazy: { guard: () => Promise.reject(failure) },
     });
     rig.onClose(() => killTree(tree.rootPid));
@@ -361,33 +331,19 @@ describe('a lazy restore of a process that changes its address space', function 
       const pid = await rig.start(source, [program]);
       await line(source, 'ready');
       const taken = await takeCheckpoint({
-        criu: rig.criu,
+        ...rig.taking(source, pid),
         store,
         keyPrefix: 'test/',
-        id: randomUUID(),
         sealing,
-        generation: 0,
-        facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-        rootPid: pid,
-        stdioPid: source.pid,
-        stoppedBefore: [],
-        workDir: join(rig.dir, 'take'),
-        deadlineMs: 60_000,
       });
       await killTree(pid);
       const target = await rig.container('target');
       const tree = await restoreCheckpoint({
-        criu: rig.criu,
-        runRestore: rig.runRestore,
-        binary: rig.placeholder,
-        firstInheritedFd: 3,
+        ...rig.restoring(target),
         store,
         ref: taken.ref,
         sealing,
-        stdioPid: target.pid,
-        workDir: join(rig.dir, 'restore'),
         prefetchWorkers,
-        deadlineMs: 60_000,
         lazy: {
           guard: (rootPid, fillerPid) =>
             guardFaults({

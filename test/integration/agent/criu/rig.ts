@@ -1,4 +1,5 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
@@ -8,7 +9,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { PodferryError } from '../../../../proto/errors.ts';
+import type { RestoreOptions } from '../../../../agent/checkpoint/restore.ts';
 import type { RunRestore } from '../../../../agent/checkpoint/restore-tree.ts';
+import type { TakeOptions } from '../../../../agent/checkpoint/take-options.ts';
 import { startChild } from '../../../../agent/criu/child.ts';
 import type { Criu } from '../../../../agent/criu/command.ts';
 import { createS3Store } from '../../../../agent/store/s3.ts';
@@ -22,6 +25,7 @@ const agentRoot = process.env['PODFERRY_AGENT_ROOT'] ?? join(cache, 'dev-agent-r
 export function whyNot(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
   if (!existsSync(join(agentRoot, 'usr/sbin/criu'))) return `needs an agent root at ${agentRoot} (PODFERRY_AGENT_ROOT)`;
+  if (!existsSync('/usr/bin/musl-gcc')) return 'needs musl-gcc';
   return undefined;
 }
 
@@ -128,6 +132,34 @@ export class Rig {
     const pid = app.pid ?? 0;
     this.onClose(() => killTree(pid));
     return pid;
+  }
+
+  /** What a checkpoint of one of its processes is taken with, but for where it goes. */
+  taking(container: Container, rootPid: number) {
+    return {
+      criu: this.criu,
+      id: randomUUID(),
+      generation: 0,
+      facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
+      rootPid,
+      stdioPid: container.pid,
+      stoppedBefore: [],
+      workDir: join(this.dir, 'take'),
+      deadlineMs: 60_000,
+    } satisfies Partial<TakeOptions>;
+  }
+
+  /** What a checkpoint is restored with, but for which. */
+  restoring(target: Container) {
+    return {
+      criu: this.criu,
+      runRestore: this.runRestore,
+      binary: this.placeholder,
+      firstInheritedFd: 3,
+      stdioPid: target.pid,
+      workDir: join(this.dir, 'restore'),
+      deadlineMs: 60_000,
+    } satisfies Partial<RestoreOptions>;
   }
 
   /** As the launcher's, without cgroups and supervisor. */

@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect } from 'chai';
 import { restoreCheckpoint } from '../../../../agent/checkpoint/restore.ts';
 import { takeCheckpoint } from '../../../../agent/checkpoint/take.ts';
@@ -71,18 +70,10 @@ describe('a process that three threads write to all the time, its writes tracked
       const stored = session.startUpload({ store, keyPrefix, sealing, signal, fail: console.log });
       await preCopy(session, stored, { budgetMs: 0, maxRounds: 2 }, signal);
       const taken = await takeCheckpoint({
-        criu: rig.criu,
+        ...rig.taking(source, pid),
         store,
         keyPrefix,
-        id: randomUUID(),
         sealing,
-        generation: 0,
-        facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-        rootPid: pid,
-        stdioPid: source.pid,
-        stoppedBefore: [],
-        workDir: join(rig.dir, 'take'),
-        deadlineMs: 60_000,
         memory: session,
         rounds: { budgetMs: 0, maxRounds: 1 },
       });
@@ -90,16 +81,10 @@ describe('a process that three threads write to all the time, its writes tracked
       await killTree(pid);
       const target = await rig.container(`target-${randomUUID()}`);
       const tree = await restoreCheckpoint({
-        criu: rig.criu,
-        runRestore: rig.runRestore,
-        binary: rig.placeholder,
-        firstInheritedFd: 3,
+        ...rig.restoring(target),
         store,
         ref: taken.ref,
         sealing,
-        stdioPid: target.pid,
-        workDir: join(rig.dir, 'restore'),
-        deadlineMs: 60_000,
       });
       rig.onClose(() => killTree(tree.rootPid));
       expect(sumOf(tree.rootPid, page)).to.equal(held);

@@ -1,5 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -57,18 +56,11 @@ describe('agent/direct: a move whose pages never touch the store of the target',
       const held = await digests(container, 'up');
       const durable = new MemoryStore();
       const { ref } = await takeCheckpoint({
-        criu: rig.criu,
+        ...rig.taking(container, rootPid),
         store: source.over(durable),
         keyPrefix: 'test/default/deployment-app/one/',
         id: 'direct',
         sealing,
-        generation: 0,
-        facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-        rootPid,
-        stdioPid: container.pid,
-        stoppedBefore: [],
-        workDir: join(rig.dir, 'take'),
-        deadlineMs: 60_000,
       });
       while (target.bytes !== source.bytes) await setImmediate();
       expect(source.bytes).to.be.greaterThan(8 << 20);
@@ -76,16 +68,10 @@ describe('agent/direct: a move whose pages never touch the store of the target',
 
       const other = await rig.container('target');
       const tree = await restoreCheckpoint({
-        criu: rig.criu,
-        runRestore: rig.runRestore,
-        binary: rig.placeholder,
-        firstInheritedFd: 3,
+        ...rig.restoring(other),
         store: target.over(new MemoryStore()),
         ref,
         sealing,
-        stdioPid: other.pid,
-        workDir: join(rig.dir, 'restore'),
-        deadlineMs: 60_000,
       });
       rig.onClose(async () => killTree(tree.rootPid));
       const pids = await treeOf(tree.rootPid);
@@ -118,18 +104,10 @@ describe('agent/direct: a move whose pages never touch the store of the target',
       const memory = new MemorySession(rootPid, undefined, baseline);
       try {
         return await takeCheckpoint({
-          criu: rig.criu,
+          ...rig.taking(container, rootPid),
           store,
           keyPrefix,
-          id: randomUUID(),
           sealing,
-          generation: 0,
-          facts: { criu: '4.2.1', kernel: 'k', machine: 'x86_64', cpuFlags: [] },
-          rootPid,
-          stdioPid: container.pid,
-          stoppedBefore: [],
-          workDir: join(rig.dir, 'take'),
-          deadlineMs: 60_000,
           memory,
         });
       } finally {
@@ -162,16 +140,10 @@ describe('agent/direct: a move whose pages never touch the store of the target',
 
       const other = await rig.container('target');
       const tree = await restoreCheckpoint({
-        criu: rig.criu,
-        runRestore: rig.runRestore,
-        binary: rig.placeholder,
-        firstInheritedFd: 3,
+        ...rig.restoring(other),
         store: target.over(durable),
         ref: second.ref,
         sealing,
-        stdioPid: other.pid,
-        workDir: join(rig.dir, 'restore'),
-        deadlineMs: 60_000,
       });
       rig.onClose(async () => killTree(tree.rootPid));
       const pids = await treeOf(tree.rootPid);

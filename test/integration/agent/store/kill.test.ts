@@ -197,16 +197,10 @@ describe('an agent that is killed', function () {
     const target = await rig.container('target');
     const manifest = await store.get(newest.manifestKey, maxManifestBytes, signal);
     const tree = await restoreCheckpoint({
-      criu: rig.criu,
-      runRestore: rig.runRestore,
-      binary: rig.placeholder,
-      firstInheritedFd: 3,
+      ...rig.restoring(target),
       store,
       ref: { id: newest.id, manifestKey: newest.manifestKey, manifestSha256: sha256Hex(manifest) },
       sealing,
-      stdioPid: target.pid,
-      workDir: join(rig.dir, 'restore'),
-      deadlineMs: 60_000,
     });
     rig.onClose(() => killTree(tree.rootPid));
     const restored = await treeOf(tree.rootPid);
