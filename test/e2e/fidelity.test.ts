@@ -5,7 +5,15 @@ import { apply, getJson, kubectl } from './support/kubectl.ts';
 import { move } from './support/move.ts';
 import { createNamespace, deleteNamespace, images } from './support/suite.ts';
 import { until } from './support/until.ts';
-import { containerStatus, deployment, httpGet, httpJson, onlyPod, pods, type Pod } from './support/workload.ts';
+import {
+  containerStatus,
+  deployment,
+  httpGet,
+  httpJson,
+  onlyPod,
+  untilRestarted,
+  type Pod,
+} from './support/workload.ts';
 
 const namespace = 'podferry-fidelity';
 
@@ -60,11 +68,8 @@ describe('a container with no shell, a non-root user, no capabilities, seccomp a
 
   it('a crash restarts the container as usual, with the code of the crash', async () => {
     await httpGet(namespace, pod.metadata.name, '/segv').catch(() => undefined); // the answer never comes
-    const crashed = await until('the container is restarted', async () => {
-      const [now] = await pods(namespace, name);
-      return now !== undefined && containerStatus(now).restartCount === 1 && now;
-    });
-    expect(containerStatus(crashed).lastState.terminated?.exitCode).to.equal(139);
+    const { ended } = await untilRestarted(namespace, name);
+    expect(ended?.exitCode).to.equal(139);
     pod = await onlyPod(namespace, name);
     expect(await httpGet(namespace, pod.metadata.name, '/')).to.match(/^count \d+ pid 1\d{4}\n$/);
   });
@@ -129,11 +134,8 @@ describe('the memory limit of the container', function () {
     expect(await memoryCgroup(pod)).to.include(containerId(pod));
 
     await httpGet(cgroupNamespace, pod.metadata.name, '/alloc/512').catch(() => undefined); // killed before it answers
-    const killed = await until('the container is restarted', async () => {
-      const [now] = await pods(cgroupNamespace, name);
-      return now !== undefined && containerStatus(now).restartCount === 1 && now;
-    });
-    expect(containerStatus(killed).lastState.terminated).to.include({ reason: 'OOMKilled', exitCode: 137 });
+    const { pod: killed, ended } = await untilRestarted(cgroupNamespace, name);
+    expect(ended).to.include({ reason: 'OOMKilled', exitCode: 137 });
     expect(containerStatus(killed, 'podferry-agent').restartCount).to.equal(0);
   });
 });

@@ -5,7 +5,7 @@ import { countsOf, faultsOf, followLog, type LogFollower } from './support/log-f
 import { move } from './support/move.ts';
 import { createNamespace, deleteNamespace, images, otherNode } from './support/suite.ts';
 import { until } from './support/until.ts';
-import { containerStatus, deployment, httpGet, onlyPod, pods, service, type Pod } from './support/workload.ts';
+import { deployment, httpGet, onlyPod, pods, service, untilRestarted, type Pod } from './support/workload.ts';
 
 const namespace = 'podferry-move';
 const name = 'counter';
@@ -102,11 +102,8 @@ describe('a Deployment of 256 MiB with threads, a child and an open file, moved 
 
   it('an application that exits 3 makes its container exit 3 and be restarted', async () => {
     await httpGet(namespace, pod.metadata.name, '/exit/3').catch(() => undefined); // the answer never comes
-    const restarted = await until('the container is restarted', async () => {
-      const [now] = await pods(namespace, name);
-      return now !== undefined && containerStatus(now).restartCount === 1 && now;
-    });
-    expect(containerStatus(restarted).lastState.terminated?.exitCode).to.equal(3);
+    const { ended } = await untilRestarted(namespace, name);
+    expect(ended?.exitCode).to.equal(3);
     await onlyPod(namespace, name);
   });
 

@@ -51,8 +51,13 @@ export interface ContainerStatus {
   readonly ready: boolean;
   readonly restartCount: number;
   readonly containerID: string;
-  readonly state?: { readonly running?: object };
-  readonly lastState: { readonly terminated?: { readonly exitCode: number; readonly reason: string } };
+  readonly state?: { readonly running?: object; readonly terminated?: Ended };
+  readonly lastState: { readonly terminated?: Ended };
+}
+
+export interface Ended {
+  readonly exitCode: number;
+  readonly reason: string;
 }
 
 export interface Pod {
@@ -103,6 +108,21 @@ export function containerStatus(pod: Pod, name = 'app'): ContainerStatus {
   const status = pod.status.containerStatuses?.find((container) => container.name === name);
   if (status === undefined) throw new Error(`pod ${pod.metadata.name} has no status of container ${name}`);
   return status;
+}
+
+/**
+ * Waits for the application's container to be started for the second time, and tells how it ended before.
+ * Looked for from the start: the kubelet forgets the last state when it collects dead containers while the next one is only created.
+ */
+export async function untilRestarted(namespace: string, app: string): Promise<{ pod: Pod; ended: Ended | undefined }> {
+  let ended: Ended | undefined;
+  return until('the container is restarted', async () => {
+    const [pod] = await pods(namespace, app);
+    if (pod === undefined) return undefined;
+    const { state, lastState, restartCount } = containerStatus(pod);
+    ended = lastState.terminated ?? state?.terminated ?? ended;
+    return restartCount === 1 && { pod, ended };
+  });
 }
 
 /** GET from the pod's port 8080 through the API server, so that it works on any cluster. */
