@@ -3,9 +3,10 @@ import { PodferryError } from '../../proto/errors.ts';
 /**
  * What goes over the connection between two agents: objects, one after the other, from the source to the target and nothing
  * back. Each is `u16 key length | u32 body length | key | body`, big-endian. TLS keeps them whole; the end of the connection
- * is the end of the objects.
+ * is the end of the objects. A head of zeroes is the word that the freeze begins.
  */
 const headBytes = 6;
+export const freezeWord: Uint8Array = new Uint8Array(headBytes);
 const maxKeyBytes = 1_024;
 /** No object of a checkpoint is larger. */
 export const maxBodyBytes = 256 * 1024 * 1024;
@@ -31,6 +32,8 @@ export interface FrameSink {
   begin(key: string, bytes: number): Buffer | undefined;
   /** Every byte of it has come. */
   end(key: string): void;
+  /** The source freezes: from now on nothing matters but what it sends. */
+  freezing(): void;
 }
 
 interface Open {
@@ -65,6 +68,11 @@ export class FrameReader {
   #readHead(chunk: Buffer): Buffer {
     const have = this.#head.byteLength === 0 ? chunk : Buffer.concat([this.#head, chunk]);
     const keyBytes = have.byteLength < headBytes ? 0 : have.readUInt16BE(0);
+    if (have.byteLength >= headBytes && freezeWord.every((byte, at) => have[at] === byte)) {
+      this.#head = Buffer.alloc(0);
+      this.#sink.freezing();
+      return have.subarray(headBytes);
+    }
     const isWhole = have.byteLength >= headBytes && have.byteLength >= headBytes + keyBytes;
     if (
       have.byteLength >= headBytes &&

@@ -1,6 +1,6 @@
 import { OrderKind, OrderStatus, type Order } from '../../proto/gen/agent/v1/agent.ts';
 import { errorFields, type Log } from '../../proto/logging.ts';
-import type { DirectLinks } from './links.ts';
+import type { ConnectOptions, DirectLinks } from './links.ts';
 
 /** The orders during which pages go from agent to agent. */
 const moving: ReadonlySet<OrderKind> = new Set([
@@ -21,19 +21,18 @@ export function isLinkOver(kind: OrderKind, status: OrderStatus, isDraining: boo
   return !moving.has(kind) && kind !== OrderKind.ORDER_KIND_PREFLIGHT;
 }
 
-/** How long the store, when it was quicker, waits for the target: in the freeze the application waits, too. */
-const patienceMs = { [OrderKind.ORDER_KIND_PRECOPY]: 2_000, [OrderKind.ORDER_KIND_CHECKPOINT]: 100 } as const;
+/** The store, when it was quicker, waits for the target: less in the freeze, when the application waits, too. */
+const connections: { readonly [kind in OrderKind]?: ConnectOptions } = {
+  [OrderKind.ORDER_KIND_PRECOPY]: { patienceMs: 2_000 },
+  [OrderKind.ORDER_KIND_CHECKPOINT]: { patienceMs: 100, isFreezing: true },
+};
 
 /** The source's end of the connection; without one everything takes the way through the store. */
 export async function connectToTarget({ kind, direct }: Order, links: DirectLinks, log: Log): Promise<void> {
-  if (
-    (kind !== OrderKind.ORDER_KIND_PRECOPY && kind !== OrderKind.ORDER_KIND_CHECKPOINT) ||
-    direct === undefined ||
-    direct.port === 0
-  )
-    return;
+  const connection = connections[kind];
+  if (connection === undefined || direct === undefined || direct.port === 0) return;
   try {
-    await links.connect(direct.host, direct.port, direct.secret, patienceMs[kind]);
+    await links.connect(direct.host, direct.port, direct.secret, connection);
   } catch (error) {
     log.warn('no connection to the target; pages take the way through the store', errorFields(error));
   }

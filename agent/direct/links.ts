@@ -1,6 +1,13 @@
 import type { Store } from '../store/store.ts';
 import type { NamedObject } from './last-checkpoint.ts';
 
+export interface ConnectOptions {
+  /** How long an object that the store has already may wait for its turn. */
+  readonly patienceMs?: number;
+  /** The freeze begins: the target shall read nothing ahead any more, it would only be in the way. */
+  readonly isFreezing?: boolean;
+}
+
 export type FindObjects = (store: Store, signal: AbortSignal) => Promise<readonly NamedObject[]>;
 
 /**
@@ -11,16 +18,12 @@ export interface DirectLinks {
   /** Target: listens for the source of this move; a second call with the same secret gives the same port. @throws PodferryError DIRECT_FAILED */
   listen(secret: Uint8Array): Promise<number>;
   /**
-   * Target: until the first read, also takes ahead what appears in the store under this prefix and does not come directly.
+   * Target: until the freeze, also takes ahead what appears in the store under this prefix and does not come directly.
    * @param find says what of the store is worth having besides, the most wanted first
    */
   warm(prefix: string, find?: FindObjects): Promise<void>;
-  /**
-   * Source: connects to the target of this move.
-   * @param patienceMs how long an object that the store has already may wait for its turn
-   * @throws PodferryError DIRECT_FAILED
-   */
-  connect(host: string, port: number, secret: Uint8Array, patienceMs?: number): Promise<void>;
+  /** Source: connects to the target of this move. @throws PodferryError DIRECT_FAILED */
+  connect(host: string, port: number, secret: Uint8Array, options?: ConnectOptions): Promise<void>;
   /** Where the target listens; 0: nowhere. */
   readonly port: number;
   /** Bytes sent or received in the move under way. */

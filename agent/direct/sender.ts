@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { PodferryError } from '../../proto/errors.ts';
-import { frameHead } from './frames.ts';
+import { frameHead, freezeWord } from './frames.ts';
 
 export interface SenderOptions {
   /** An object that is not over this long after the store has it ends the connection. */
@@ -10,7 +10,8 @@ export interface SenderOptions {
 }
 
 interface Job {
-  readonly key: string;
+  /** Undefined: the word that the freeze begins. */
+  readonly key: string | undefined;
   readonly body: Uint8Array;
   state: 'queued' | 'sending' | 'over';
   readonly done: Promise<void>;
@@ -62,6 +63,16 @@ export class Sender {
 
   /** Takes an object to send. Its bytes must stay as they are until `settle` resolves. */
   send(key: string, body: Uint8Array): Sending {
+    const job = this.#queued(key, body);
+    return { settle: () => this.#settle(job) };
+  }
+
+  /** Tells the target that the freeze begins, after what is queued. */
+  announceFreeze(): void {
+    this.#queued(undefined, new Uint8Array());
+  }
+
+  #queued(key: string | undefined, body: Uint8Array): Job {
     let finish = (): void => undefined;
     const done = new Promise<void>((resolve) => {
       finish = resolve;
@@ -72,7 +83,7 @@ export class Sender {
       this.#queue.push(job);
       void this.#work();
     }
-    return { settle: () => this.#settle(job) };
+    return job;
   }
 
   /** Ends the connection; what is queued is given up. */
@@ -100,7 +111,7 @@ export class Sender {
     for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
       job.state = 'sending';
       try {
-        await this.#write(frameHead(job.key, job.body.byteLength));
+        await this.#write(job.key === undefined ? freezeWord : frameHead(job.key, job.body.byteLength));
         for (let at = 0; at < job.body.byteLength; at += chunkBytes) {
           await this.#write(job.body.subarray(at, at + chunkBytes));
         }

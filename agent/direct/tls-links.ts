@@ -79,7 +79,7 @@ export function createLinks(options: LinkOptions): DirectLinks {
   };
 
   const keep = async (): Promise<Received> =>
-    (received ??= new Received(options.maxBytes ?? (await readMemoryBound())));
+    (received ??= new Received(options.maxBytes ?? (await readMemoryBound()), () => filling.abort()));
 
   const hear = (listening: Listening, kept: Received, socket: TLSSocket): void => {
     // the newest connection is the source's: an older one is what is left of a broken one
@@ -147,10 +147,14 @@ export function createLinks(options: LinkOptions): DirectLinks {
       if (find !== undefined) void takeAhead({ ...into, find });
     },
 
-    async connect(host, port, secret, patience = patienceMs) {
+    async connect(host, port, secret, { patienceMs: patience = patienceMs, isFreezing = false } = {}) {
       const is = source;
+      const use = (sender: Sender): void => {
+        sender.patienceMs = patience;
+        if (isFreezing) sender.announceFreeze();
+      };
       if (is?.sender.isOver === false && is.host === host && is.port === port && isSame(is.secret, secret)) {
-        is.sender.patienceMs = patience;
+        use(is.sender);
         return;
       }
       const isSameMove = is !== undefined && isSame(is.secret, secret);
@@ -162,7 +166,7 @@ export function createLinks(options: LinkOptions): DirectLinks {
         onFailure: (error) =>
           log.warn('the target gets no more pages from here; they are in the store', errorFields(error)),
       });
-      sender.patienceMs = patience;
+      use(sender);
       source = { host, port, secret, sender };
     },
 

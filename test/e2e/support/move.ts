@@ -1,7 +1,8 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { annotations } from '../../../proto/names.ts';
 import { MigrationStatus } from '../../../proto/migration.ts';
 import { getJson, kubectl } from './kubectl.ts';
-import { until } from './until.ts';
 import type { Pod } from './workload.ts';
 
 export interface FinishedMigration {
@@ -43,18 +44,27 @@ export async function finishedMigration(
   pod: string,
   timeoutMs = 90_000,
 ): Promise<FinishedMigration> {
-  let last: unknown;
-  return until(
-    `the Migration of ${pod} ends`,
-    async () => {
-      const all = await migrationsOf(namespace, pod);
-      last = all.at(-1)?.status.conditions;
-      return all.findLast(({ status }) => status.phase === 'Succeeded' || status.phase === 'Failed');
-    },
-    timeoutMs,
-  ).catch((error: unknown) => {
-    throw new Error(`${String(error)}: ${JSON.stringify(last)}`, { cause: error });
-  });
+  await watchForEnd(namespace, pod, timeoutMs);
+  const all = await migrationsOf(namespace, pod);
+  const ended = all.findLast(({ status }) => status.phase === 'Succeeded' || status.phase === 'Failed');
+  if (ended !== undefined) return ended;
+  const conditions = JSON.stringify(all.at(-1)?.status.conditions);
+  throw new Error(`the Migration of ${pod} ends: not within ${timeoutMs} ms: ${conditions}`);
+}
+
+/** A watch, since a kubectl for each look would take a fifth of a small machine from the move that is looked at. */
+async function watchForEnd(namespace: string, pod: string, timeoutMs: number): Promise<void> {
+  const columns = 'custom-columns=POD:.spec.podName,PHASE:.status.phase';
+  const child = spawn(
+    'kubectl',
+    ['get', 'migrations.migration.io', '-n', namespace, '--watch', '--no-headers', '-o', columns],
+    { stdio: ['ignore', 'pipe', 'inherit'], timeout: timeoutMs },
+  );
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [name, phase] = line.split(/\s+/);
+    if (name === pod && (phase === 'Succeeded' || phase === 'Failed')) break;
+  }
+  child.kill();
 }
 
 /** Moves the pod and requires success. */

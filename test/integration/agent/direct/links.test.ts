@@ -167,6 +167,22 @@ describe('agent/direct over loopback', function () {
     expect(reads).to.deep.equal(['packs/a', 'packs/b']);
   });
 
+  it('reads nothing ahead any more once the source freezes', async () => {
+    const [source, target] = [links(), links({ fillEveryMs: 1 })];
+    const durable = new MemoryStore();
+    const reader = target.over(durable);
+    const port = await target.listen(secret);
+    await source.connect(host, port, secret);
+    await target.warm('packs/');
+    await source.connect(host, port, secret, { isFreezing: true });
+    await put(source.over(new MemoryStore()), 'packs/last', Buffer.from('sent'));
+    await arrived(target, 4);
+    await put(durable, 'packs/a', Buffer.from('abc'));
+    await delay(50);
+    expect(reader.held?.('packs/a')).to.equal(undefined);
+    expect(reader.held?.('packs/last')?.toString()).to.equal('sent');
+  });
+
   it('has ahead what is named to it, and then needs the store no more', async () => {
     const target = links({ maxBytes: 100 });
     const durable = new MemoryStore();

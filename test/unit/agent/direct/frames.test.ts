@@ -1,10 +1,11 @@
 import { expect } from 'chai';
-import { frameHead, FrameReader, maxBodyBytes } from '../../../../agent/direct/frames.ts';
+import { frameHead, FrameReader, freezeWord, maxBodyBytes } from '../../../../agent/direct/frames.ts';
 import { isPodferryError } from '../../../fakes/expect-code.ts';
 
 class Sink {
   readonly objects = new Map<string, Buffer>();
   readonly ended: string[] = [];
+  freezes = 0;
   constructor(private readonly keeps = true) {}
   begin(key: string, bytes: number): Buffer | undefined {
     const body = Buffer.alloc(bytes);
@@ -14,12 +15,16 @@ class Sink {
   end(key: string): void {
     this.ended.push(key);
   }
+  freezing(): void {
+    this.freezes += 1;
+  }
 }
 
 const sent = Buffer.concat([
   frameHead('packs/a', 5),
   Buffer.from('hello'),
   frameHead('empty', 0),
+  freezeWord,
   frameHead('packs/ü', 3),
   Buffer.from('end'),
 ]);
@@ -34,6 +39,7 @@ describe('agent/direct/frames', () => {
       expect(sink.objects.get('packs/a')?.toString()).to.equal('hello');
       expect(sink.objects.get('packs/ü')?.toString()).to.equal('end');
       expect(reader.isInside).to.equal(false);
+      expect(sink.freezes).to.equal(1);
     });
   }
 
@@ -52,7 +58,7 @@ describe('agent/direct/frames', () => {
   it('refuses what is no object', () => {
     const huge = Buffer.from(frameHead('k', 1));
     huge.writeUInt32BE(maxBodyBytes + 1, 2);
-    for (const wrong of [Buffer.alloc(6), Buffer.alloc(6, 0xff), huge]) {
+    for (const wrong of [Buffer.from([0, 0, 0, 0, 0, 1]), Buffer.alloc(6, 0xff), huge]) {
       isPodferryError('DIRECT_FAILED', () => new FrameReader(new Sink()).push(wrong));
     }
   });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { connectToTarget, isLinkOver } from '../../../../agent/direct/lifetime.ts';
-import { noLinks } from '../../../../agent/direct/links.ts';
+import { noLinks, type ConnectOptions } from '../../../../agent/direct/links.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
 import { OrderKind, OrderStatus, type Order } from '../../../../proto/gen/agent/v1/agent.ts';
 import { silentLog } from '../../../fakes/silent-log.ts';
@@ -43,7 +43,12 @@ describe('agent/direct/lifetime: the connection to the target', () => {
   const to = { host: '10.0.0.1', port: 4_000, secret: Buffer.alloc(32) };
   const orders = [
     { name: 'for a pre-copy', kind: OrderKind.ORDER_KIND_PRECOPY, direct: to, expected: ['10.0.0.1:4000'] },
-    { name: 'for a checkpoint', kind: OrderKind.ORDER_KIND_CHECKPOINT, direct: to, expected: ['10.0.0.1:4000'] },
+    {
+      name: 'for a checkpoint, before which it is told of the freeze',
+      kind: OrderKind.ORDER_KIND_CHECKPOINT,
+      direct: to,
+      expected: ['10.0.0.1:4000 freezing'],
+    },
     { name: 'not without a place', kind: OrderKind.ORDER_KIND_CHECKPOINT, direct: undefined, expected: [] },
     { name: 'not by a target', kind: OrderKind.ORDER_KIND_WARM, direct: to, expected: [] },
   ];
@@ -52,8 +57,8 @@ describe('agent/direct/lifetime: the connection to the target', () => {
       const connected: string[] = [];
       const links = {
         ...noLinks,
-        connect: async (host: string, port: number) => {
-          connected.push(`${host}:${port}`);
+        connect: async (host: string, port: number, _secret: Uint8Array, options?: ConnectOptions) => {
+          connected.push(`${host}:${port}${options?.isFreezing === true ? ' freezing' : ''}`);
           throw new PodferryError('DIRECT_FAILED', 'no way');
         },
       };
