@@ -182,7 +182,7 @@ export function createLinks(options: LinkOptions): DirectLinks {
         sender: () => source?.sender,
         received: () => {
           // whoever reads is the restore, which shares the network with nobody
-          filling.abort();
+          if (!filling.signal.aborted) filling.abort();
           return received;
         },
       });

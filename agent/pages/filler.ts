@@ -11,6 +11,8 @@ import { pageBytes } from './page-size.ts';
 const messageBytes = 24;
 const kind = { present: 1, copy: 2, end: 3, listening: 16, touched: 17 } as const;
 
+const pagesOf4GiB = 2 ** 32 / pageBytes;
+
 /** Most pages of one copy. */
 export const maxCopyPages = 1024;
 
@@ -25,9 +27,11 @@ export interface PagesFor {
   /** As in the images: a child that was forked since gets what its parent gets. */
   readonly pid: number;
   readonly page: number;
-  readonly pages: number;
   /** At most maxCopyPages. */
-  readonly content: Uint8Array;
+  readonly pages: number;
+  /** Holds their content, from `at` on. */
+  readonly bytes: Uint8Array;
+  readonly at: number;
 }
 
 /** The process that puts pages into restored processes; CRIU's restore finds it in the folder of the images. */
@@ -57,12 +61,21 @@ export interface FillerOptions {
   readonly binary?: string;
 }
 
-function message(type: number, { pid, page, pages }: Omit<PagesFor, 'content'>): Buffer {
-  const bytes = Buffer.alloc(messageBytes);
-  bytes.writeUInt32LE(type, 0);
-  bytes.writeUInt32LE(pages, 4);
-  bytes.writeBigUInt64LE(BigInt(page) * BigInt(pageBytes), 8);
-  bytes.writeInt32LE(pid, 16);
+type Place = Pick<PagesFor, 'pid' | 'page' | 'pages'>;
+
+function writeMessage(to: Buffer, at: number, type: number, { pid, page, pages }: Place): void {
+  to.writeUInt32LE(type, at);
+  to.writeUInt32LE(pages, at + 4);
+  // The address, without the cost of a BigInt for each run of pages.
+  to.writeUInt32LE((page % pagesOf4GiB) * pageBytes, at + 8);
+  to.writeUInt32LE(Math.floor(page / pagesOf4GiB), at + 12);
+  to.writeInt32LE(pid, at + 16);
+  to.writeInt32LE(0, at + 20);
+}
+
+function message(type: number, place: Place): Buffer {
+  const bytes = Buffer.allocUnsafe(messageBytes);
+  writeMessage(bytes, 0, type, place);
   return bytes;
 }
 
@@ -89,14 +102,38 @@ function present(images: readonly PageImage[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Orders and their content; small contents are put together with them, so that fragmented memory does not cost a write for each page. */
-function partsOf(pages: readonly PagesFor[]): Uint8Array[] {
-  const parts: Uint8Array[] = [];
-  for (const one of pages) {
-    parts.push(message(kind.copy, one), one.content.subarray(0, one.pages * pageBytes));
-  }
-  const isSmall = pages.length > 1 && pages.every(({ pages: count }) => count < maxCopyPages / 16);
-  return isSmall ? [Buffer.concat(parts)] : parts;
+const contentOf = ({ bytes, at, pages }: PagesFor): Uint8Array => bytes.subarray(at, at + pages * pageBytes);
+
+/** Fragmented memory has its orders and contents put together, so that it does not cost a write for each page. */
+const fewestPages = 64;
+
+const spareBytes = 2 * 1024 * 1024;
+
+/** Sends orders with their content. Buffers are used again: each new one of this size would be mapped and cleared by the kernel. */
+function sendingTo(socket: Socket): (pages: readonly PagesFor[]) => Promise<void> {
+  const spare: Buffer[] = [];
+  return async (pages) => {
+    const total = pages.reduce((sum, { pages: count }) => sum + count, 0);
+    if (pages.length * fewestPages <= total) {
+      await write(
+        socket,
+        pages.flatMap((one) => [message(kind.copy, one), contentOf(one)]),
+      );
+      return;
+    }
+    const bytes = pages.length * messageBytes + total * pageBytes;
+    const known = spare.pop();
+    const buffer =
+      known !== undefined && known.byteLength >= bytes ? known : Buffer.allocUnsafeSlow(Math.max(bytes, spareBytes));
+    let at = 0;
+    for (const one of pages) {
+      writeMessage(buffer, at, kind.copy, one);
+      buffer.set(contentOf(one), at + messageBytes);
+      at += messageBytes + one.pages * pageBytes;
+    }
+    await write(socket, [buffer.subarray(0, at)]);
+    spare.push(buffer);
+  };
 }
 
 async function write(socket: Socket, parts: readonly Uint8Array[]): Promise<void> {
@@ -155,8 +192,8 @@ export async function startFiller(options: FillerOptions): Promise<Filler> {
     done,
     expect: (images) => void urgent.write(present(images)),
     onTouch: (listener) => (touched = listener),
-    putNow: (pages) => write(urgent, partsOf(pages)),
-    put: (pages) => write(bulk, partsOf(pages)),
+    putNow: sendingTo(urgent),
+    put: sendingTo(bulk),
     end: () => void bulk.write(message(kind.end, { pid: 0, page: 0, pages: 0 })),
     kill,
   };

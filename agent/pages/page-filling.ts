@@ -4,7 +4,7 @@ import type { HotImage, PageImage, PageRun } from '../store/manifest.ts';
 import type { PackReader } from '../store/pack-reader.ts';
 import { Faults, type FaultFigures, type FaultSource } from '../telemetry/faults.ts';
 import type { Filler, PagesFor, Touch } from './filler.ts';
-import { hotFramesOf, type HotFrame } from './hot-frames.ts';
+import { hotFramesOf } from './hot-frames.ts';
 import { findRun } from './page-runs.ts';
 import { pageBytes } from './page-size.ts';
 import { framePages, TouchedFrames } from './touched-frames.ts';
@@ -55,6 +55,11 @@ export interface LazyCounts {
 export class PageFilling {
   readonly #options: PageFillingOptions;
   readonly #runs: ReadonlyMap<number, readonly PageRun[]>;
+  #byPack: ReadonlyMap<number, readonly Place[]> | undefined;
+  /** Frames of which every page is on its way, or in. */
+  readonly #framesPut = new Set<number>();
+  /** Those that are not at the filler yet. */
+  readonly #framesUnderWay = new Set<Promise<void>>();
   readonly #touchedFrames: TouchedFrames;
   readonly #faults = new Faults();
   /** Packs in memory. */
@@ -146,9 +151,11 @@ export class PageFilling {
     const content = await this.#contentOf(run, around);
     if (this.#isStopped) return;
     const pages = content.byteLength / pageBytes;
-    await this.#options.filler.putNow([{ pid, page: around.page, pages, content }]);
+    await this.#options.filler.putNow([{ pid, page: around.page, pages, bytes: content, at: 0 }]);
     this.#faults.add(source, (performance.now() - since) * 1000);
     this.#faultPages += pages;
+    // A frame that was opened for one page serves for all its pages: memory that is touched all over would have it opened again and again.
+    if (!this.#held.has(run.pack)) await this.#putFrame(run.pack, Math.floor((run.at + page - run.page) / framePages));
   }
 
   #sourceOf(pack: number): FaultSource {
@@ -174,20 +181,20 @@ export class PageFilling {
 
   async #fillAll(): Promise<void> {
     const { filler, reader, images, hot = [], prefetchWorkers = defaultPrefetchWorkers } = this.#options;
-    const byPack = placesByPack(this.#runs);
     const hotFrames = hotFramesOf(images, hot);
     const lane = async (): Promise<void> => {
       for (let next = hotFrames.shift(); next !== undefined; next = hotFrames.shift()) {
-        await this.#putHot(next, byPack.get(next.pack) ?? []);
+        this.#hotPages += next.pages;
+        await this.#putFrame(next.pack, next.frame);
       }
     };
     await Promise.all(Array.from({ length: hotLanes }, lane));
     // Stored last is changed last.
-    const packs = [...byPack.keys()].toSorted((a, b) => b - a);
+    const packs = [...this.#places.keys()].toSorted((a, b) => b - a);
     const coming = new Map<number, Promise<Buffer>>();
     const readAhead = (from: number): void => {
       for (const pack of packs.slice(from, from + Math.max(prefetchWorkers, 1))) {
-        if (coming.has(pack)) continue;
+        if (coming.has(pack) || this.#isPut(pack)) continue;
         const ready = reader.hold(pack);
         ready.then(
           (bytes) => this.#held.set(pack, bytes),
@@ -199,32 +206,78 @@ export class PageFilling {
     for (const [i, pack] of packs.entries()) {
       readAhead(i);
       const bytes = await coming.get(pack);
-      if (this.#isStopped || bytes === undefined) return;
-      await this.#putAll(byPack.get(pack) ?? [], bytes);
+      if (this.#isStopped) return;
+      if (bytes === undefined) continue; // all its frames were put in for those who touched them
+      await this.#putPack(pack, bytes);
       coming.delete(pack);
       this.#held.delete(pack);
       reader.done(pack);
       reader.release(pack);
     }
     await this.#serveQueue();
+    while (this.#framesUnderWay.size > 0) await Promise.all(this.#framesUnderWay);
     if (!this.#isStopped) filler.end();
   }
 
-  async #putHot(frame: HotFrame, places: readonly Place[]): Promise<void> {
-    if (this.#isStopped) return;
-    const first = frame.frame * framePages;
-    const bytes = await this.#options.reader.frame(frame.pack, frame.frame);
-    if (this.#isStopped) return;
-    const inside = places.flatMap(({ pid, run }): Place[] => {
-      const from = Math.max(run.at, first);
-      const pages = Math.min(run.at + run.pages, first + bytes.byteLength / pageBytes) - from;
-      return pages <= 0 ? [] : [{ pid, run: { ...run, page: run.page + from - run.at, pages, at: from - first } }];
-    });
-    this.#hotPages += frame.pages;
-    await this.#putAll(inside, bytes);
+  /** Made when it is first needed: not while a restore waits for it. */
+  get #places(): ReadonlyMap<number, readonly Place[]> {
+    return (this.#byPack ??= placesByPack(this.#runs));
   }
 
-  async #putAll(places: readonly Place[], bytes: Buffer): Promise<void> {
+  #isPut(pack: number): boolean {
+    const places = this.#places.get(pack) ?? [];
+    return places.every(({ run: { at, pages } }) => {
+      for (let frame = frameOf(at); frame <= frameOf(at + pages - 1); frame += 1) {
+        if (!this.#framesPut.has(frameName(pack, frame))) return false;
+      }
+      return true;
+    });
+  }
+
+  /** All pages of one frame, unless they are on their way. */
+  async #putFrame(pack: number, frame: number): Promise<void> {
+    const name = frameName(pack, frame);
+    if (this.#isStopped || this.#framesPut.has(name)) return;
+    this.#framesPut.add(name);
+    const work = this.#openAndPut(pack, frame).finally(() => this.#framesUnderWay.delete(work));
+    this.#framesUnderWay.add(work);
+    await work;
+  }
+
+  async #openAndPut(pack: number, frame: number): Promise<void> {
+    const first = frame * framePages;
+    const bytes = await this.#touchedFrames.read(pack, first, framePages);
+    const end = first + bytes.byteLength / pageBytes;
+    const places = this.#places.get(pack) ?? [];
+    const inside: Place[] = [];
+    for (let i = firstPlaceFrom(places, first); i < places.length; i += 1) {
+      const place = places[i];
+      if (place === undefined || place.run.at >= end) break;
+      inside.push(cutPlace(place, first, end));
+    }
+    await this.#put(inside, bytes, first);
+  }
+
+  async #putPack(pack: number, bytes: Buffer): Promise<void> {
+    const places = this.#places.get(pack) ?? [];
+    const rest = places.flatMap((place): readonly Place[] => {
+      const { at, pages } = place.run;
+      const parts: Place[] = [];
+      let from = at;
+      for (let frame = frameOf(at); frame <= frameOf(at + pages - 1); frame += 1) {
+        if (!this.#framesPut.has(frameName(pack, frame))) continue;
+        if (from < frame * framePages) parts.push(cutPlace(place, from, frame * framePages));
+        from = (frame + 1) * framePages;
+      }
+      if (from === at) return [place];
+      if (from < at + pages) parts.push(cutPlace(place, from, at + pages));
+      return parts;
+    });
+    await this.#put(rest, bytes, 0);
+  }
+
+  /** @param first of the pack's pages, with which the bytes begin */
+  async #put(places: readonly Place[], bytes: Buffer, first: number): Promise<void> {
     let batch: PagesFor[] = [];
     let pages = 0;
     let last: Promise<void> = Promise.resolve();
@@ -240,9 +293,7 @@ export class PageFilling {
     for (const { pid, run } of places) {
       for (let done = 0; done < run.pages && !this.#isStopped;) {
         const count = Math.min(run.pages - done, chunkPages);
-        const from = (run.at + done) * pageBytes;
-        const content = bytes.subarray(from, from + count * pageBytes);
-        batch.push({ pid, page: run.page + done, pages: count, content });
+        batch.push({ pid, page: run.page + done, pages: count, bytes, at: (run.at + done - first) * pageBytes });
         pages += count;
         done += count;
         if (pages >= chunkPages) await send();
@@ -272,7 +323,31 @@ interface Place {
   readonly run: PageRun;
 }
 
-/** Which pages of which processes come from which pack. */
+const frameOf = (at: number): number => Math.floor(at / framePages);
+const mostFrames = 2 ** 20;
+const frameName = (pack: number, frame: number): number => pack * mostFrames + frame;
+
+/** The part of a place that lies in the pack's pages [from, to). */
+function cutPlace({ pid, run }: Place, from: number, to: number): Place {
+  const at = Math.max(run.at, from);
+  const pages = Math.min(run.at + run.pages, to) - at;
+  return { pid, run: { ...run, page: run.page + at - run.at, pages, at } };
+}
+
+/** Index of the first place that ends after a page of the pack. @param places ascending */
+function firstPlaceFrom(places: readonly Place[], at: number): number {
+  let low = 0;
+  let high = places.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const run = places[middle]?.run;
+    if (run !== undefined && run.at + run.pages <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Which pages of which processes come from which pack, as they lie there. */
 function placesByPack(all: ReadonlyMap<number, readonly PageRun[]>): ReadonlyMap<number, readonly Place[]> {
   const byPack = new Map<number, Place[]>();
   for (const [pid, runs] of all) {
@@ -282,6 +357,7 @@ function placesByPack(all: ReadonlyMap<number, readonly PageRun[]>): ReadonlyMap
       else places.push({ pid, run });
     }
   }
+  for (const places of byPack.values()) places.sort((a, b) => a.run.at - b.run.at);
   return byPack;
 }
 

@@ -3,7 +3,7 @@ import { hashPages } from '../memory/page-hasher.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { areaOf, marginBytes, type BufferPool } from './buffer-pool.ts';
 import { inlineFrames, type Frames, type SealedPlace } from './frame-threads.ts';
-import { frameBytes, openFrame, packKey, packName, rawBytesOfFrame } from './frames.ts';
+import { frameBytes, openFrame, packKey, packName, rawBytesOfFrame, type PackKey } from './frames.ts';
 import { sealedBytes, type Extent, type Pack } from './manifest.ts';
 import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
@@ -60,6 +60,7 @@ export class PackReader {
   /** Least recently used first. */
   readonly #slots = new Map<number, Slot>();
   readonly #wakes: (() => void)[] = [];
+  readonly #keys = new Map<number, PackKey>();
   #readBytes = 0;
 
   constructor(options: PackReaderOptions) {
@@ -112,7 +113,7 @@ export class PackReader {
    * @throws PodferryError as hold
    */
   async frame(index: number, frame: number): Promise<Buffer> {
-    const { store, sealing, signal, hashing } = this.#options;
+    const { store, signal, hashing } = this.#options;
     const pack = this.#pack(index);
     const length = pack.frames[frame];
     if (length === undefined) throw new PodferryError('MANIFEST_INVALID', `${pack.key} has no frame ${frame}`);
@@ -121,7 +122,7 @@ export class PackReader {
     await store.readRange(pack.key, offset, sealed, length, signal);
     const rawBytes = rawBytesOfFrame(pack.bytes, frame);
     const target = Buffer.allocUnsafeSlow(rawBytes);
-    if (!openFrame(packKey(sealing, packName(pack.key)), frame, sealed, rawBytes, target)) throw corrupt(pack, frame);
+    if (!openFrame(this.#keyOf(index), frame, sealed, rawBytes, target)) throw corrupt(pack, frame);
     this.#readBytes += length;
     if (hashing !== undefined) {
       const hashes = new Int32Array(roomForHashes(rawBytes));
@@ -164,6 +165,15 @@ export class PackReader {
         if (extents[i + 1]?.pack !== pack) this.done(pack);
       }
     }
+  }
+
+  /** Deriving it costs more than opening a frame with it. */
+  #keyOf(index: number): PackKey {
+    const known = this.#keys.get(index);
+    if (known !== undefined) return known;
+    const key = packKey(this.#options.sealing, packName(this.#pack(index).key));
+    this.#keys.set(index, key);
+    return key;
   }
 
   #wake(): void {

@@ -77,8 +77,8 @@ static void on_event(size_t index, const struct event *e) {
     switch (e->kind) {
     case EVENT_FAULT: {
         uint64_t page = e->fault.address & ~(PAGE - 1);
-        const struct piece *p = missing_at(&s->missing, page);
-        if (p) tell_touched(s->pid, p->image + (page - p->at));
+        uint64_t image;
+        if (missing_at(&s->missing, page, &image)) tell_touched(s->pid, image);
         else put_zero(index, page);
         break;
     }
@@ -153,19 +153,20 @@ static void put_zero(size_t index, uint64_t at) {
         int error = errno;
         if (error == EEXIST || z.zeroed == -EEXIST) ioctl(spaces[index].fd, WAKE, &z.range);
         if (judge(index, z.zeroed, error, &busy_since) != AGAIN) return;
-        if (missing_at(&spaces[index].missing, at)) return; /* moved there meanwhile: its next touch tells */
+        uint64_t image;
+        if (missing_at(&spaces[index].missing, at, &image)) return; /* moved there meanwhile: its next touch tells */
     }
 }
 
-/* Puts in as much of one piece as the kernel takes at once. Returns false when it must wait until CRIU has registered all memory. */
-static bool put_piece(size_t index, struct piece p, const uint8_t *content, int64_t *busy_since) {
+/* Puts in as much as the kernel takes at once. Returns false when it must wait until CRIU has registered all memory. */
+static bool put_wanted(size_t index, struct wanted p, const uint8_t *content, int64_t *busy_since) {
     struct space *s = &spaces[index];
     struct copying c = {.to = p.at, .from = (uintptr_t)content, .length = p.bytes};
     bool is_done = !ioctl(s->fd, FILL_COPY, &c);
     int error = errno;
     if (is_done || c.copied > 0) {
         *busy_since = 0;
-        need(missing_drop(&s->missing, p.at, is_done ? p.bytes : (uint64_t)c.copied));
+        missing_came(&s->missing, p.at, is_done ? p.bytes : (uint64_t)c.copied);
         if (is_done) return true;
     }
     switch (judge(index, c.copied, error, busy_since)) {
@@ -175,7 +176,7 @@ static bool put_piece(size_t index, struct piece p, const uint8_t *content, int6
         struct range page = {p.at, PAGE};
         if (spaces[index].fd < 0) return true;
         ioctl(spaces[index].fd, WAKE, &page);
-        need(missing_drop(&spaces[index].missing, p.at, PAGE));
+        missing_came(&spaces[index].missing, p.at, PAGE);
         return true;
     }
     case NOT_MAPPED:
@@ -183,9 +184,9 @@ static bool put_piece(size_t index, struct piece p, const uint8_t *content, int6
         /* One put cannot reach from a mapping into the next. */
         if (p.bytes > PAGE) {
             p.bytes = p.bytes / 2 & ~(PAGE - 1);
-            return put_piece(index, p, content, busy_since);
+            return put_wanted(index, p, content, busy_since);
         }
-        need(missing_drop(&spaces[index].missing, p.at, PAGE));
+        missing_came(&spaces[index].missing, p.at, PAGE);
     }
     return true;
 }
@@ -194,8 +195,8 @@ static bool put_piece(size_t index, struct piece p, const uint8_t *content, int6
 static void put_into(size_t index, uint64_t image, uint64_t bytes, const uint8_t *content) {
     int64_t busy_since = 0;
     while (spaces[index].fd >= 0) {
-        struct piece p = missing_of_image(&spaces[index].missing, image, bytes);
-        if (!p.bytes || !put_piece(index, p, content + (p.image - image), &busy_since)) return;
+        struct wanted p = missing_of_image(&spaces[index].missing, image, bytes);
+        if (!p.bytes || !put_wanted(index, p, content + (p.image - image), &busy_since)) return;
     }
 }
 

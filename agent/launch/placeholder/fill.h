@@ -8,28 +8,36 @@
 
 #define PAGE UINT64_C(4096)
 
+#define PIECE_PAGES 512
+
 /* Content of the image at `image`, wanted at `at`: another address once the process has moved the mapping. */
 struct piece {
-    uint64_t image, at, bytes; /* bytes 0: has come */
+    uint64_t image, at, pages, left; /* left: that have not come */
+    uint64_t came[PIECE_PAGES / 64]; /* bits */
 };
 
 struct missing {
     struct piece *pieces; /* ascending by `at` */
-    size_t count, room, used; /* used: those with bytes */
+    size_t count, room, used; /* used: those with pages that have not come */
     bool has_moved;           /* then `image` does not ascend */
 };
+
+/* Neighbouring pages of one piece that have not come; bytes 0: none. */
+struct wanted { uint64_t image, at, bytes; };
 
 /* false: there is no memory */
 bool missing_add(struct missing *m, uint64_t image, uint64_t at, uint64_t bytes);
 bool missing_copy(struct missing *to, const struct missing *from);
 void missing_free(struct missing *m);
 
-/* The piece that is wanted at `at`, or NULL. */
-const struct piece *missing_at(const struct missing *m, uint64_t at);
-/* The first piece wanted of the image's [image, image + bytes), cut to it; bytes 0: none. */
-struct piece missing_of_image(const struct missing *m, uint64_t image, uint64_t bytes);
+/* Whether a page is wanted at `at`, and which one of the image. */
+bool missing_at(const struct missing *m, uint64_t at, uint64_t *image);
+/* The first pages wanted of the image's [image, image + bytes). */
+struct wanted missing_of_image(const struct missing *m, uint64_t image, uint64_t bytes);
 
-/* Nothing is wanted at [at, at + bytes) any more. */
+/* What was wanted at [at, at + bytes) is there. */
+void missing_came(struct missing *m, uint64_t at, uint64_t bytes);
+/* [at, at + bytes) is not mapped any more. */
 bool missing_drop(struct missing *m, uint64_t at, uint64_t bytes);
 /* What was wanted at [from, from + bytes) is wanted at `to`. */
 bool missing_move(struct missing *m, uint64_t from, uint64_t to, uint64_t bytes);

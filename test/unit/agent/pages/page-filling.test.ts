@@ -53,9 +53,10 @@ class FakeFiller implements Filler {
   async kill(): Promise<void> {}
 
   #put(all: readonly PagesFor[]): void {
-    for (const { pid, page, pages, content } of all) {
+    for (const { pid, page, pages, bytes, at } of all) {
       for (let i = 0; i < pages; i += 1) {
-        this.memory.set(`${pid} ${page + i}`, Buffer.from(content.subarray(i * pageBytes, (i + 1) * pageBytes)));
+        const from = at + i * pageBytes;
+        this.memory.set(`${pid} ${page + i}`, Buffer.from(bytes.subarray(from, from + pageBytes)));
       }
     }
   }
@@ -111,6 +112,32 @@ describe('PageFilling', () => {
     expect(filler.memory.get('10 1004')?.equals(page(0, 14) ?? Buffer.alloc(0))).to.equal(true);
     await until(() => filling.counts.faults === 1);
     expect(filling.counts).to.include({ faultPages: 8, aheadMisses: 1 });
+  });
+
+  it('puts in the whole frame of a touched page, and opens it once', async () => {
+    const { store, filler, filling, failures } = setUp({ prefetchWorkers: 0 });
+    const calm = (): number => filler.calm.reduce((sum, { pages }) => sum + pages, 0);
+    filler.touch({ pid: 10, page: 1004 });
+    await until(() => calm() === 55);
+    expect(filler.memory.has('11 7'), "another process' page of that frame").to.equal(true);
+    filler.touch({ pid: 10, page: 1300 });
+    await until(() => calm() === 65);
+    const before = store.reads;
+    filling.fill();
+    await until(() => filler.isEnded);
+    expect(failures).to.deep.equal([]);
+    expect(calm(), 'each page once').to.equal(211);
+    expect(store.reads - before, 'the pack of which all is in is not read').to.equal(1);
+  });
+
+  it('says the end when what was touched last is in', async () => {
+    const { store, filler, filling } = setUp({ prefetchWorkers: 0 });
+    for (const page of [1004, 1060, 1130, 1190, 1300]) filler.touch({ pid: 10, page });
+    await until(() => filler.memory.size === 211);
+    store.close();
+    filling.fill();
+    await until(() => filler.isEnded);
+    expect(filler.memory.size).to.equal(211);
   });
 
   it('stays within the run and the frame of a touched page', async () => {
