@@ -1,3 +1,4 @@
+import { createS3Store } from '../../agent/store/s3.ts';
 import type { MigrationStatus } from '../../proto/migration.ts';
 import { containers } from '../../proto/names.ts';
 import { apply, kubectl } from '../../test/e2e/support/kubectl.ts';
@@ -7,6 +8,7 @@ import { createNamespace, deleteNamespace, otherNode } from '../../test/e2e/supp
 import { until } from '../../test/e2e/support/until.ts';
 import { deployment, onlyPod, type Pod } from '../../test/e2e/support/workload.ts';
 import type { Wanted } from './cases.ts';
+import { deleteBelow } from './objects.ts';
 import { plainMoves } from './plain-move.ts';
 import { sizeName, type Result } from './report.ts';
 import { availableMib, type Bench } from './setting.ts';
@@ -16,6 +18,8 @@ import { parseCheck, parseGaps, parsePid } from './workload-lines.ts';
 const namespace = 'podferry-bench';
 const container = 'app';
 const readyMs = 180_000;
+/** As hack/install.sh sets it. */
+const storePrefix = 'podferry';
 
 interface Case {
   readonly mib: number;
@@ -79,7 +83,7 @@ async function tellWhy(bench: Bench): Promise<void> {
 async function moveOnce(bench: Bench, name: string, pod: Pod): Promise<Move & { readonly pod: Pod }> {
   const source = await follow(pod);
   try {
-    const { status } = await move(namespace, pod, await otherNode(pod.spec.nodeName)).catch(async (error: unknown) => {
+    const { status } = await move(namespace, pod, await otherNode(pod.spec.nodeName), readyMs).catch(async (error: unknown) => {
       await tellWhy(bench);
       throw error;
     });
@@ -136,12 +140,25 @@ async function movesOf(bench: Bench, { mib, percentPerSecond, moves }: Case): Pr
   }
 }
 
+/** Gigabytes for each case: a small store would be full after a few. */
+async function deleteCheckpoints({ settings }: Bench): Promise<void> {
+  const store = createS3Store(settings);
+  try {
+    await deleteBelow(store, `${storePrefix}/${namespace}/`);
+  } finally {
+    store.close();
+  }
+}
+
 const totalMs = ({ status }: Move): number => Date.parse(status.completedAt ?? '') - Date.parse(status.startedAt ?? '');
 
 /** Whole moves between the two nodes of the cluster, and plain CRIU's on this machine, with the same store. */
 export async function freeze(bench: Bench): Promise<readonly Result[]> {
   const results: Result[] = [];
-  const undo = (): Promise<void> => deleteNamespace(namespace);
+  const undo = async (): Promise<void> => {
+    await deleteNamespace(namespace);
+    await deleteCheckpoints(bench);
+  };
   await createNamespace(namespace);
   bench.undo.add(undo);
   try {

@@ -68,9 +68,14 @@ async function watchForEnd(namespace: string, pod: string, timeoutMs: number): P
 }
 
 /** Moves the pod and requires success. */
-export async function move(namespace: string, pod: Pod, targetNode?: string): Promise<FinishedMigration> {
+export async function move(
+  namespace: string,
+  pod: Pod,
+  targetNode?: string,
+  timeoutMs?: number,
+): Promise<FinishedMigration> {
   await requestMove(namespace, pod.metadata.name, targetNode);
-  const migration = await finishedMigration(namespace, pod.metadata.name);
+  const migration = await finishedMigration(namespace, pod.metadata.name, timeoutMs);
   if (migration.status.phase !== 'Succeeded')
     throw new Error(`move of ${pod.metadata.name} failed: ${JSON.stringify(migration.status, undefined, 1)}`);
   return migration;
