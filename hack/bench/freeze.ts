@@ -83,10 +83,12 @@ async function tellWhy(bench: Bench): Promise<void> {
 async function moveOnce(bench: Bench, name: string, pod: Pod): Promise<Move & { readonly pod: Pod }> {
   const source = await follow(pod);
   try {
-    const { status } = await move(namespace, pod, await otherNode(pod.spec.nodeName), readyMs).catch(async (error: unknown) => {
-      await tellWhy(bench);
-      throw error;
-    });
+    const { status } = await move(namespace, pod, await otherNode(pod.spec.nodeName), readyMs).catch(
+      async (error: unknown) => {
+        await tellWhy(bench);
+        throw error;
+      },
+    );
     const moved = await onlyPod(namespace, name, readyMs);
     const target = await follow(moved);
     try {
