@@ -34,7 +34,14 @@ export function numberPacks(
     pages: pages.map(({ kind, id, runs }) => ({
       kind,
       id,
-      runs: runs.map((run) => (run.pack === zeroPack ? run : { ...run, pack: numberOf(run.pack) })),
+      // Field by field: of fragmented memory these are hundreds of thousands, in the freeze.
+      runs: runs.map((run) => ({
+        page: run.page,
+        pages: run.pages,
+        flags: run.flags,
+        pack: run.pack === zeroPack ? zeroPack : numberOf(run.pack),
+        at: run.at,
+      })),
     })),
     archive: archive === undefined ? undefined : extents(archive),
     packs: used,

@@ -8,6 +8,7 @@ import { untilHeld } from '../memory/held.ts';
 import { findRuns } from '../memory/lazy-runs.ts';
 import { piecesOf, splitByChunk, type Piece } from '../memory/pass.ts';
 import { readAddressSpace, type KnownProcess, type MemorySession } from '../memory/session.ts';
+import { pagesOf } from '../pages/page-runs.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import type { PageImage, PageRun } from '../store/manifest.ts';
 import type { Attempt } from './attempt.ts';
@@ -58,10 +59,7 @@ export async function takeScanned(context: TakeContext, attempt: Attempt): Promi
     return {
       pages,
       images: written.images,
-      pageBytes: pages.reduce(
-        (sum, { runs }) => runs.reduce((pagesOf, run) => pagesOf + run.pages * pageBytes, sum),
-        0,
-      ),
+      pageBytes: pages.reduce((sum, { runs }) => sum + pagesOf(runs), 0) * pageBytes,
       stoppedAt,
     };
   } catch (error) {
@@ -180,19 +178,19 @@ function placePages(
   const flags = pageFlags.lazy | pageFlags.present;
   const missing: PageRange[] = [];
   let nextWritten = 0;
-  const runs = pagemap.runs.flatMap((run): readonly PageRun[] => {
+  const runs: PageRun[] = [];
+  for (const run of pagemap.runs) {
     if (!isLocal(run.flags)) {
       const found = findRuns(session.table, chunks, { from: run.page, to: run.page + run.pages }, flags, pass);
-      missing.push(...found.missing);
-      return found.runs;
+      for (const one of found.missing) missing.push(one);
+      for (const one of found.runs) runs.push(one);
+      continue;
     }
-    const ofRun: PageRun[] = [];
     for (let next = written[nextWritten]; next !== undefined && next.page < run.page + run.pages;) {
-      ofRun.push({ ...next, pack: stored.numberOf(next.pack) });
+      runs.push({ ...next, pack: stored.numberOf(next.pack) });
       nextWritten += 1;
       next = written[nextWritten];
     }
-    return ofRun;
-  });
+  }
   return { runs, missing };
 }

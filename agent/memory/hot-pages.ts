@@ -76,7 +76,8 @@ export class HotPages {
 
   /** What of a process is excluded, and so has to be read in the freeze, within these ranges. */
   excludedIn(process: Known, ranges: readonly PageRange[]): PageRange[] {
-    return this.#ranges(process, (mark) => (mark & excluded) !== 0).flatMap((found) =>
+    if (this.#excludedPages === 0) return [];
+    return this.#ranges(process, excluded).flatMap((found) =>
       ranges.flatMap(({ from, to }) => {
         const both = { from: Math.max(from, found.from), to: Math.min(to, found.to) };
         return both.from < both.to ? [both] : [];
@@ -86,20 +87,27 @@ export class HotPages {
 
   /** What of a process has changed in one of the last two rounds, or is excluded; ascending. */
   rangesOf(process: Known): PageRange[] {
-    return this.#ranges(process, (mark) => (mark & (lately | excluded)) !== 0);
+    return this.#ranges(process, lately | excluded);
   }
 
-  #ranges(process: Known, isMeant: (mark: number) => boolean): PageRange[] {
+  #ranges(process: Known, mask: number): PageRange[] {
     const ranges: PageRange[] = [];
+    let [from, to] = [0, 0];
+    const end = (): void => {
+      if (to > from) ranges.push({ from, to });
+    };
     for (const [chunk, marks] of [...this.#of(process)].toSorted(([a], [b]) => a - b)) {
       for (let page = 0; page < chunkPages; page += 1) {
-        if (!isMeant(marks[page] ?? 0)) continue;
+        if (((marks[page] ?? 0) & mask) === 0) continue;
         const at = chunk * chunkPages + page;
-        const last = ranges.at(-1);
-        if (last?.to === at) ranges[ranges.length - 1] = { from: last.from, to: at + 1 };
-        else ranges.push({ from: at, to: at + 1 });
+        if (to !== at) {
+          end();
+          from = at;
+        }
+        to = at + 1;
       }
     }
+    end();
     return ranges;
   }
 

@@ -26,6 +26,8 @@ export class PageRunList {
   }
 }
 
+export const pagesOf = (runs: readonly PageRun[]): number => runs.reduce((sum, run) => sum + run.pages, 0);
+
 /** Index of the run that holds a page, or undefined. @param runs ascending */
 export function findRun(runs: readonly PageRun[], page: number): number | undefined {
   let low = 0;

@@ -19,14 +19,22 @@ export interface CompactImage {
 export function compactPagemap(image: PageImage): CompactImage {
   const pagemap: PagemapRun[] = [];
   const local: PageRun[] = [];
+  // The entry under way; an object for each run of fragmented memory would take longer than the rest of a restore.
+  let [page, next, flags] = [0, 0, 0];
+  const end = (): void => {
+    if (next > page) pagemap.push({ page, pages: next - page, flags });
+  };
   for (const run of image.runs) {
     const isLazy = (run.flags & pageFlags.lazy) !== 0;
-    const flags = isLazy ? pageFlags.lazy : pageFlags.present;
+    const runFlags = isLazy ? pageFlags.lazy : pageFlags.present;
     if (!isLazy) local.push(run);
-    const last = pagemap.at(-1);
-    if (last?.flags === flags && last.page + last.pages === run.page) {
-      pagemap[pagemap.length - 1] = { ...last, pages: last.pages + run.pages };
-    } else pagemap.push({ page: run.page, pages: run.pages, flags });
+    if (runFlags !== flags || next !== run.page) {
+      end();
+      page = run.page;
+      flags = runFlags;
+    }
+    next = run.page + run.pages;
   }
+  end();
   return { name: `pagemap-${image.kind === 'shmem' ? 'shmem-' : ''}${image.id}.img`, pagemap, local };
 }
