@@ -301,6 +301,45 @@ describe('a lazy restore', function () {
     process.kill(tree.rootPid, 'SIGUSR1');
     expect(await line(target, 'sum')).to.equal(sum);
   });
+
+  it('puts every page in first when its guard holds less than there is: of a filler that ends nothing can be had', async () => {
+    let isReleased = false;
+    const release = async (): Promise<void> => void (isReleased = true);
+    const tree = await restoreCheckpoint({
+      ...rig.restoring(target),
+      store,
+      ref: taken.ref,
+      sealing,
+      lazy: { guard: async () => ({ held: 0, release }) },
+    });
+    rig.onClose(() => killTree(tree.rootPid));
+    expect(await tree.prepare()).to.include({ code: 'CRIU_RESTORE_FAILED' });
+    expect(isReleased).to.equal(true);
+    await tree.drained;
+    continueAll(tree.pids);
+    process.kill(tree.rootPid, 'SIGUSR1');
+    expect(await line(target, 'sum')).to.equal(sum);
+  });
+
+  it('is dead, never run on, when the filler is killed before the guard holds anything', async () => {
+    const tree = await restoreCheckpoint({
+      ...rig.restoring(target),
+      store,
+      ref: taken.ref,
+      sealing,
+      lazy: {
+        guard: async (_rootPid, fillerPid) => {
+          process.kill(fillerPid, 'SIGKILL');
+          return { held: 0, release: async () => undefined };
+        },
+      },
+    });
+    rig.onClose(() => killTree(tree.rootPid));
+    const drained = codeOf(tree.drained);
+    expect(await codeOf(tree.prepare())).to.equal('CRIU_RESTORE_FAILED');
+    expect(await drained).to.equal('CRIU_RESTORE_FAILED');
+    for (const pid of tree.pids) expect(await statusField(pid, 'State')).to.be.oneOf([undefined, 'Z (zombie)']);
+  });
 });
 
 const changing = fileURLToPath(new URL('changing.c', import.meta.url));
