@@ -98,6 +98,7 @@ main() {
       n=$(node_number "${1:?a node}")
       node_daemon "${2:?a daemon}"
       pid_of "n$n" "$2" >/dev/null || "start_$2" "$n"
+      if [[ $2 == kubelet ]]; then wait_for 60 "the kubelet of n$n" kubelet_healthy "$n"; fi
       ;;
     store-stop) gateway_stop ;;
     store-start) gateway_start ;;

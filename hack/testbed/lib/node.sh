@@ -132,6 +132,11 @@ start_kube-proxy() {
   spawn_in_node "$1" kube-proxy "$KUBERNETES_BIN/kube-proxy" --config="$STATE/n$1/kube-proxy.yaml"
 }
 
+# kubelet_healthy N: it works, whatever the cluster still thinks of the node
+kubelet_healthy() {
+  in_node "$1" curl --silent --fail --max-time 2 http://127.0.0.1:10248/healthz
+}
+
 node_ready() {
   [[ $(kubectl cluster get node "n$1" --output 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
 }

@@ -92,16 +92,20 @@ export function isReady(pod: Pod): boolean {
 }
 
 /** The only pod of the workload, once it is alone and Ready. */
-export async function onlyPod(namespace: string, app: string, timeoutMs = 60_000): Promise<Pod> {
+export async function onlyPod(namespace: string, app: string, timeoutMs = 120_000): Promise<Pod> {
+  let last: readonly Pod[] = [];
   return until(
     `${namespace}/${app} has one pod, ready`,
     async () => {
-      const all = await pods(namespace, app);
-      const [pod] = all;
-      return all.length === 1 && pod !== undefined && isReady(pod) && pod;
+      last = await pods(namespace, app);
+      const [pod] = last;
+      return last.length === 1 && pod !== undefined && isReady(pod) && pod;
     },
     timeoutMs,
-  );
+  ).catch((error: unknown) => {
+    const found = last.map(({ metadata, spec, status }) => ({ name: metadata.name, node: spec.nodeName, status }));
+    throw new Error(`${String(error)}: ${JSON.stringify(found)}`, { cause: error });
+  });
 }
 
 export function containerStatus(pod: Pod, name = 'app'): ContainerStatus {
