@@ -3,14 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PodferryError, toPodferryError } from '../../proto/errors.ts';
 import { criuErrors } from '../criu/child.ts';
 import type { Criu } from '../criu/command.ts';
-import { pageFlags } from '../criu/page-xfer.ts';
 import { restoreArgs, restoreLogName } from '../criu/restore.ts';
 import type { FaultGuard } from '../launch/fault-guard.ts';
 import { exists, readProcess, threadStates } from '../launch/proc-stat.ts';
 import { killTree } from '../launch/process-tree.ts';
 import type { Filler } from '../pages/filler.ts';
 import type { PageFilling } from '../pages/page-filling.ts';
-import { zeroPack, type Manifest, type PageRun } from '../store/manifest.ts';
+import { comesLater } from '../pages/page-runs.ts';
+import type { Manifest } from '../store/manifest.ts';
 import type { Attempt } from './attempt.ts';
 import { openStdio } from './stdio.ts';
 import type { Stopwatch } from './stopwatch.ts';
@@ -148,14 +148,12 @@ function lazyTree(options: RestoreTreeOptions, lazy: LazyCare, attempt: Attempt)
 /** A filler that is being killed has closed some of what is to be held, or all of it. @throws PodferryError CRIU_RESTORE_FAILED */
 async function wholeGuard(lazy: LazyCare, filler: Filler, { rootPid, pages }: Manifest): Promise<FaultGuard> {
   const guard = await lazy.guard(rootPid, filler.pid);
-  const needed = pages.filter(({ kind, runs }) => kind === 'pid' && runs.some(isMissing)).length;
+  const needed = pages.filter(({ kind, runs }) => kind === 'pid' && runs.some(comesLater)).length;
   if (guard.held >= needed) return guard;
   await guard.release();
   const message = `the filler has ended: of ${needed} processes with missing pages ${guard.held} can be guarded`;
   throw new PodferryError('CRIU_RESTORE_FAILED', message);
 }
-
-const isMissing = ({ flags, pack }: PageRun): boolean => (flags & pageFlags.lazy) !== 0 && pack !== zeroPack;
 
 /** The rest of a lazy restore: until all pages are in, the tree, the filler and the page filling live or die together. */
 async function drain(

@@ -1,5 +1,5 @@
-import { pageFlags } from '../criu/page-xfer.ts';
-import { maxManifestBytes, sealedBytes, zeroPack, type Manifest } from '../store/manifest.ts';
+import { comesLater } from '../pages/page-runs.ts';
+import { maxManifestBytes, sealedBytes, type Manifest } from '../store/manifest.ts';
 import { parseManifestAt } from '../store/read-manifest.ts';
 import type { Sealing } from '../store/sealing.ts';
 import type { Store, StoredObject } from '../store/store.ts';
@@ -31,8 +31,8 @@ export async function packsOfLast(
 /** Pure. */
 function packsOf({ pages, packs }: Manifest): NamedObject[] {
   const used = new Set<number>();
-  for (const { flags, pack } of pages.flatMap(({ runs }) => runs)) {
-    if (pack !== zeroPack && (flags & pageFlags.lazy) !== 0) used.add(pack);
+  for (const run of pages.flatMap(({ runs }) => runs)) {
+    if (comesLater(run)) used.add(run.pack);
   }
   // A set keeps the order in which its members came.
   return [...used].flatMap((index) => {

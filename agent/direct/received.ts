@@ -18,9 +18,8 @@ interface Entry {
 const slabBytes = 64 * 1024 * 1024;
 
 /** The objects that the source has sent, kept in memory up to a bound; beyond it the oldest go. */
-export class Received implements FrameSink {
+export class Received implements Omit<FrameSink, 'freezing'> {
   readonly #maxBytes: number;
-  readonly #onFreezing: () => void;
   /** Oldest first. */
   readonly #entries = new Map<string, Entry>();
   #slab: Buffer = Buffer.alloc(0);
@@ -29,9 +28,8 @@ export class Received implements FrameSink {
   #coming = 0;
   #bytes = 0;
 
-  constructor(maxBytes: number, onFreezing: () => void = () => undefined) {
+  constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-    this.#onFreezing = onFreezing;
   }
 
   /** Bytes of the objects that came whole and were kept. */
@@ -65,10 +63,6 @@ export class Received implements FrameSink {
     this.#coming -= 1;
     this.#bytes += entry.body.byteLength;
     entry.settle(entry.body);
-  }
-
-  freezing(): void {
-    this.#onFreezing();
   }
 
   /** Something is on its way here from the source. */

@@ -79,14 +79,18 @@ export function createLinks(options: LinkOptions): DirectLinks {
   };
 
   const keep = async (): Promise<Received> =>
-    (received ??= new Received(options.maxBytes ?? (await readMemoryBound()), () => filling.abort()));
+    (received ??= new Received(options.maxBytes ?? (await readMemoryBound())));
 
   const hear = (listening: Listening, kept: Received, socket: TLSSocket): void => {
     // the newest connection is the source's: an older one is what is left of a broken one
     listening.source?.destroy();
     kept.cutOff();
     listening.source = socket;
-    const reader = new FrameReader(kept);
+    const reader = new FrameReader({
+      begin: (key, size) => kept.begin(key, size),
+      end: (key) => kept.end(key),
+      freezing: () => filling.abort(),
+    });
     socket.setTimeout(idleMs, () => {
       if (reader.isInside) socket.destroy(new Error(`silent for ${idleMs} ms in the middle of an object`));
     });

@@ -1,6 +1,6 @@
-import { pageFlags } from '../criu/page-xfer.ts';
+import { comesLater } from '../pages/page-runs.ts';
 import { pageBytes } from '../pages/page-size.ts';
-import { zeroPack, type CheckpointRef, type Manifest, type Pack, type PageRun } from '../store/manifest.ts';
+import type { CheckpointRef, Manifest, Pack, PageRun } from '../store/manifest.ts';
 import { chunkPages, type PageTable, type ProcessChunks } from './page-table.ts';
 
 /** Numbers of a run in a list of runs: first page, pages, pack, place in the pack. */
@@ -45,10 +45,7 @@ type Pages = Pick<Manifest, 'packs' | 'pages'>;
 function lazyRuns({ pages }: Pages): Map<number, readonly PageRun[]> {
   const runs = pages
     .filter(({ kind }) => kind === 'pid')
-    .map(({ id, runs: all }): [number, readonly PageRun[]] => [
-      id,
-      all.filter(({ flags, pack }) => (flags & pageFlags.lazy) !== 0 && pack !== zeroPack),
-    ]);
+    .map(({ id, runs: all }): [number, readonly PageRun[]] => [id, all.filter(comesLater)]);
   return new Map(runs);
 }
 

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import { paths } from '../../proto/names.ts';
 import { PodferryError } from '../../proto/errors.ts';
 import { describeEnd, endWithin, startChild } from '../criu/child.ts';
-import { pageFlags } from '../criu/page-xfer.ts';
 import type { PageImage } from '../store/manifest.ts';
+import { comesLater } from './page-runs.ts';
 import { pageBytes } from './page-size.ts';
 
 /** launch/placeholder/fill-pages.c is the other side: orders and words are 24 bytes, little-endian. */
@@ -89,8 +89,9 @@ function present(images: readonly PageImage[]): Buffer {
     const tell = (): void => {
       if (to > from) parts.push(message(kind.present, { pid, page: from, pages: to - from }));
     };
-    for (const { page, pages, flags, pack } of runs) {
-      if ((flags & pageFlags.lazy) === 0 || pack < 0) continue;
+    for (const run of runs) {
+      if (!comesLater(run)) continue;
+      const { page, pages } = run;
       if (page !== to) {
         tell();
         from = page;

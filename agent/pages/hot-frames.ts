@@ -1,6 +1,6 @@
 import type { HotImage, PageImage } from '../store/manifest.ts';
 import { firstRunFrom } from './page-runs.ts';
-import { framePages } from './touched-frames.ts';
+import { frameOf, framePages } from './touched-frames.ts';
 
 /** 32 MiB. */
 const mostFrames = 128;
@@ -25,7 +25,7 @@ export function hotFramesOf(images: readonly PageImage[], hot: readonly HotImage
         const first = run.at + Math.max(page - run.page, 0);
         const end = run.at + Math.min(page + pages - run.page, run.pages);
         for (let at = first; at < end;) {
-          const frame = Math.floor(at / framePages);
+          const frame = frameOf(at);
           const next = Math.min(end, (frame + 1) * framePages);
           const name = `${run.pack} ${frame}`;
           const known = pagesIn.get(name) ?? { pack: run.pack, frame, pages: 0 };

@@ -1,13 +1,12 @@
 import { PodferryError } from '../../proto/errors.ts';
-import { pageFlags } from '../criu/page-xfer.ts';
 import type { HotImage, PageImage, PageRun } from '../store/manifest.ts';
 import type { PackReader } from '../store/pack-reader.ts';
 import { Faults, type FaultFigures, type FaultSource } from '../telemetry/faults.ts';
 import type { Filler, PagesFor, Touch } from './filler.ts';
 import { hotFramesOf } from './hot-frames.ts';
-import { findRun } from './page-runs.ts';
+import { comesLater, findRun, firstFrom } from './page-runs.ts';
 import { pageBytes } from './page-size.ts';
-import { framePages, TouchedFrames } from './touched-frames.ts';
+import { frameOf, framePages, TouchedFrames } from './touched-frames.ts';
 
 /** How many packs are read at a time, unless told. */
 export const defaultPrefetchWorkers = 4;
@@ -79,8 +78,7 @@ export class PageFilling {
   constructor(options: PageFillingOptions) {
     this.#options = options;
     const lazy = options.images.filter(({ kind }) => kind === 'pid');
-    // A page of zeroes needs nothing: what never comes reads so.
-    this.#runs = new Map(lazy.map(({ id, runs }) => [id, runs.filter((run) => isLazy(run) && run.pack >= 0)]));
+    this.#runs = new Map(lazy.map(({ id, runs }) => [id, runs.filter(comesLater)]));
     this.#touchedFrames = new TouchedFrames(options.reader);
     options.filler.onTouch((touch) => this.#touched(touch));
   }
@@ -155,7 +153,7 @@ export class PageFilling {
     this.#faults.add(source, (performance.now() - since) * 1000);
     this.#faultPages += pages;
     // A frame that was opened for one page serves for all its pages: memory that is touched all over would have it opened again and again.
-    if (!this.#held.has(run.pack)) await this.#putFrame(run.pack, Math.floor((run.at + page - run.page) / framePages));
+    if (!this.#held.has(run.pack)) await this.#putFrame(run.pack, frameOf(run.at + page - run.page));
   }
 
   #sourceOf(pack: number): FaultSource {
@@ -250,7 +248,7 @@ export class PageFilling {
     const end = first + bytes.byteLength / pageBytes;
     const places = this.#places.get(pack) ?? [];
     const inside: Place[] = [];
-    for (let i = firstPlaceFrom(places, first); i < places.length; i += 1) {
+    for (let i = firstFrom(places, ({ run }) => run.at + run.pages > first); i < places.length; i += 1) {
       const place = places[i];
       if (place === undefined || place.run.at >= end) break;
       inside.push(cutPlace(place, first, end));
@@ -311,7 +309,7 @@ interface Range {
 
 /** The pages of the run that lie in one block of memory, and in one frame of the pack, with this one. */
 function neighbours(run: PageRun, page: number): Range {
-  const frame = Math.floor((run.at + page - run.page) / framePages);
+  const frame = frameOf(run.at + page - run.page);
   const inFrame = run.page - run.at + frame * framePages;
   const from = Math.max(run.page, inFrame, page - (page % touchPages));
   const to = Math.min(run.page + run.pages, inFrame + framePages, page - (page % touchPages) + touchPages);
@@ -323,7 +321,6 @@ interface Place {
   readonly run: PageRun;
 }
 
-const frameOf = (at: number): number => Math.floor(at / framePages);
 const mostFrames = 2 ** 20;
 const frameName = (pack: number, frame: number): number => pack * mostFrames + frame;
 
@@ -332,19 +329,6 @@ function cutPlace({ pid, run }: Place, from: number, to: number): Place {
   const at = Math.max(run.at, from);
   const pages = Math.min(run.at + run.pages, to) - at;
   return { pid, run: { ...run, page: run.page + at - run.at, pages, at } };
-}
-
-/** Index of the first place that ends after a page of the pack. @param places ascending */
-function firstPlaceFrom(places: readonly Place[], at: number): number {
-  let low = 0;
-  let high = places.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const run = places[middle]?.run;
-    if (run !== undefined && run.at + run.pages <= at) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 /** Which pages of which processes come from which pack, as they lie there. */
@@ -360,5 +344,3 @@ function placesByPack(all: ReadonlyMap<number, readonly PageRun[]>): ReadonlyMap
   for (const places of byPack.values()) places.sort((a, b) => a.run.at - b.run.at);
   return byPack;
 }
-
-const isLazy = (run: PageRun): boolean => (run.flags & pageFlags.lazy) !== 0;

@@ -1,4 +1,5 @@
-import type { PageImage, PageKind, PageRun } from '../store/manifest.ts';
+import { pageFlags } from '../criu/page-xfer.ts';
+import { zeroPack, type PageImage, type PageKind, type PageRun } from '../store/manifest.ts';
 
 /** Collects the runs of one image in order, joining those that touch both in the process and in the pack. */
 export class PageRunList {
@@ -26,6 +27,10 @@ export class PageRunList {
   }
 }
 
+/** Content that a lazy restore puts in later. A page of zeroes needs nothing: what never comes reads so. */
+export const comesLater = ({ flags, pack }: Pick<PageRun, 'flags' | 'pack'>): boolean =>
+  (flags & pageFlags.lazy) !== 0 && pack !== zeroPack;
+
 export const pagesOf = (runs: readonly PageRun[]): number => runs.reduce((sum, run) => sum + run.pages, 0);
 
 /** Index of the run that holds a page, or undefined. @param runs ascending */
@@ -45,12 +50,17 @@ export function findRun(runs: readonly PageRun[], page: number): number | undefi
 
 /** Index of the first run that ends after a page; runs.length when there is none. @param runs ascending */
 export function firstRunFrom(runs: readonly PageRun[], page: number): number {
+  return firstFrom(runs, (run) => run.page + run.pages > page);
+}
+
+/** Index of the first of a list that is meant, as all after it are; its length when none is. */
+export function firstFrom<T>(list: readonly T[], isMeant: (one: T) => boolean): number {
   let low = 0;
-  let high = runs.length;
+  let high = list.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const run = runs[middle];
-    if (run !== undefined && run.page + run.pages <= page) low = middle + 1;
+    const one = list[middle];
+    if (one !== undefined && !isMeant(one)) low = middle + 1;
     else high = middle;
   }
   return low;

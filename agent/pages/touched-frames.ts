@@ -7,6 +7,9 @@ const keptFrames = 64;
 
 export const framePages = frameBytes / pageBytes;
 
+/** In which frame of its pack a page lies. */
+export const frameOf = (at: number): number => Math.floor(at / framePages);
+
 /** Pages of packs that are not in memory, read by the frame: what somebody waits for must not wait for 8 MiB. */
 export class TouchedFrames {
   readonly #reader: PackReader;
@@ -15,12 +18,6 @@ export class TouchedFrames {
 
   constructor(reader: PackReader) {
     this.#reader = reader;
-  }
-
-  /** Begins to read the frame of a page, which read() then waits for. */
-  begin(pack: number, at: number): void {
-    // Whoever reads it hears of a failure; if nobody does it does not matter.
-    this.#frame(pack, at).catch(() => undefined);
   }
 
   /**
@@ -34,7 +31,7 @@ export class TouchedFrames {
   }
 
   #frame(pack: number, at: number): Promise<Buffer> {
-    const index = Math.floor(at / framePages);
+    const index = frameOf(at);
     const name = `${pack} ${index}`;
     const frame = this.#frames.get(name) ?? this.#reader.frame(pack, index);
     this.#frames.delete(name);

@@ -191,7 +191,7 @@ export class PackReader {
     const slot: Slot = {
       index,
       buffer,
-      ready: this.#fetch(pack, buffer),
+      ready: this.#fetch(pack, this.#keyOf(index), buffer),
       holds: 0,
       wasHeld: false,
       isDone: false,
@@ -222,13 +222,13 @@ export class PackReader {
     return pack;
   }
 
-  async #fetch(pack: Pack, buffer: Buffer): Promise<Buffer> {
-    const { store, sealing, signal, frames = inlineFrames, hashing } = this.#options;
+  async #fetch(pack: Pack, key: PackKey, buffer: Buffer): Promise<Buffer> {
+    const { store, signal, frames = inlineFrames, hashing } = this.#options;
     const area = areaOf(buffer);
     const bytes = sealedBytes(pack);
     const sealed = placeOf(store.held?.(pack.key), bytes);
     if (sealed === undefined) await store.read(pack.key, Buffer.from(area, area.byteLength - bytes), bytes, signal);
-    const job = { key: packKey(sealing, packName(pack.key)), area, rawAt: marginBytes, rawBytes: pack.bytes };
+    const job = { key, area, rawAt: marginBytes, rawBytes: pack.bytes };
     const hash = hashing === undefined ? undefined : { seed: hashing.seed, hashes: roomForHashes(pack.bytes) };
     const badFrame = await frames.open({ ...job, frames: pack.frames, sealed, hashing: hash });
     if (badFrame !== undefined) throw corrupt(pack, badFrame);

@@ -30,11 +30,11 @@ static size_t first_after(const struct missing *m, uint64_t at) {
     return low;
 }
 
-/* The pages of a piece that lie in [at, at + bytes): [*from, *to). */
-static void cut(const struct piece *p, uint64_t at, uint64_t bytes, uint64_t *from, uint64_t *to) {
-    uint64_t end = at + bytes < end_of(p) ? at + bytes : end_of(p);
-    *from = at > p->at ? (at - p->at) / PAGE : 0;
-    *to = end > p->at ? (end - p->at) / PAGE : 0;
+/* Of `pages` pages that begin at `begin` those that lie in [at, at + bytes): [*from, *to). */
+static void cut(uint64_t begin, uint64_t pages, uint64_t at, uint64_t bytes, uint64_t *from, uint64_t *to) {
+    uint64_t end = at + bytes < begin + pages * PAGE ? at + bytes : begin + pages * PAGE;
+    *from = at > begin ? (at - begin) / PAGE : 0;
+    *to = end > begin ? (end - begin) / PAGE : 0;
 }
 
 /* The next missing pages of a piece in [*from, to): [*from, the result). */
@@ -122,9 +122,9 @@ struct wanted missing_of_image(const struct missing *m, uint64_t image, uint64_t
     for (size_t i = m->has_moved ? 0 : first_after(m, image); i < m->count; i++) {
         const struct piece *p = &m->pieces[i];
         if (!m->has_moved && p->image >= image + bytes) break;
-        if (!p->left || p->image >= image + bytes || p->image + p->pages * PAGE <= image) continue;
+        if (!p->left) continue;
         uint64_t from, to;
-        cut(p, p->at + (image > p->image ? image - p->image : 0), image + bytes - (image > p->image ? image : p->image), &from, &to);
+        cut(p->image, p->pages, image, bytes, &from, &to);
         uint64_t end = run_of(p, &from, to);
         if (from < end) return (struct wanted){p->image + from * PAGE, p->at + from * PAGE, (end - from) * PAGE};
     }
@@ -136,7 +136,7 @@ void missing_came(struct missing *m, uint64_t at, uint64_t bytes) {
         struct piece *p = &m->pieces[i];
         if (!p->left) continue;
         uint64_t from, to;
-        cut(p, at, bytes, &from, &to);
+        cut(p->at, p->pages, at, bytes, &from, &to);
         for (uint64_t page = from; page < to; page++) {
             p->left -= !has_come(p, page);
             mark_come(p, page);
@@ -149,7 +149,7 @@ bool missing_drop(struct missing *m, uint64_t at, uint64_t bytes) {
     size_t i = first_after(m, at);
     while (i < m->count && m->pieces[i].at < at + bytes) {
         uint64_t from, to;
-        cut(&m->pieces[i], at, bytes, &from, &to);
+        cut(m->pieces[i].at, m->pieces[i].pages, at, bytes, &from, &to);
         struct piece before = part_of(&m->pieces[i], 0, from), after = part_of(&m->pieces[i], to, m->pieces[i].pages);
         take_out(m, i);
         if (before.left && !insert(m, i++, before)) return false;
@@ -164,7 +164,7 @@ bool missing_move(struct missing *m, uint64_t from, uint64_t to, uint64_t bytes)
     for (size_t i = first_after(m, from); is_done && i < m->count && m->pieces[i].at < from + bytes; i++) {
         const struct piece *p = &m->pieces[i];
         uint64_t begin, end, last;
-        cut(p, from, bytes, &begin, &last);
+        cut(p->at, p->pages, from, bytes, &begin, &last);
         for (; is_done && begin < last; begin = end) {
             end = run_of(p, &begin, last);
             is_done = missing_add(&moved, p->image + begin * PAGE, to + (p->at + begin * PAGE - from), (end - begin) * PAGE);

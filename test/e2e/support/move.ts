@@ -46,11 +46,13 @@ export async function finishedMigration(
 ): Promise<FinishedMigration> {
   await watchForEnd(namespace, pod, timeoutMs);
   const all = await migrationsOf(namespace, pod);
-  const ended = all.findLast(({ status }) => status.phase === 'Succeeded' || status.phase === 'Failed');
+  const ended = all.findLast(({ status }) => hasEnded(status.phase));
   if (ended !== undefined) return ended;
   const conditions = JSON.stringify(all.at(-1)?.status.conditions);
   throw new Error(`the Migration of ${pod} ends: not within ${timeoutMs} ms: ${conditions}`);
 }
+
+const hasEnded = (phase: string | undefined): boolean => phase === 'Succeeded' || phase === 'Failed';
 
 /** A watch, since a kubectl for each look would take a fifth of a small machine from the move that is looked at. */
 async function watchForEnd(namespace: string, pod: string, timeoutMs: number): Promise<void> {
@@ -62,7 +64,7 @@ async function watchForEnd(namespace: string, pod: string, timeoutMs: number): P
   );
   for await (const line of createInterface({ input: child.stdout })) {
     const [name, phase] = line.split(/\s+/);
-    if (name === pod && (phase === 'Succeeded' || phase === 'Failed')) break;
+    if (name === pod && hasEnded(phase)) break;
   }
   child.kill();
 }
