@@ -1,6 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodePagemap, type Pagemap } from '../criu/images.ts';
+import { readLeft, readMappings, withLeft } from '../criu/left-pages.ts';
 import type { Extent, PageKind, StoredImage } from '../store/manifest.ts';
 import { appendExtents, type PackWriter } from '../store/pack-writer.ts';
 
@@ -16,14 +17,18 @@ export interface PagemapFile extends Pagemap {
   readonly id: number;
 }
 
-/** @throws PodferryError IMAGE_MAGIC | IMAGE_TRUNCATED */
+/** What CRIU has written, with the pages of which it was not told. @throws PodferryError IMAGE_MAGIC | IMAGE_TRUNCATED | CRIU_DUMP_FAILED */
 export function readPagemaps(workDir: string): PagemapFile[] {
+  const left = readLeft(workDir);
   const files: PagemapFile[] = [];
   for (const name of readdirSync(workDir).toSorted()) {
     const [, shared, id] = pagemapName.exec(name) ?? [];
     if (id === undefined) continue;
     const pagemap = decodePagemap(readFileSync(join(workDir, name)));
-    files.push({ ...pagemap, kind: shared === undefined ? 'pid' : 'shmem', id: Number(id) });
+    const kind = shared === undefined ? 'pid' : 'shmem';
+    const ours = kind === 'pid' ? left.get(Number(id)) : undefined;
+    const runs = ours === undefined ? pagemap.runs : withLeft(pagemap.runs, ours, readMappings(workDir, Number(id)));
+    files.push({ pagesId: pagemap.pagesId, runs, kind, id: Number(id) });
   }
   return files;
 }

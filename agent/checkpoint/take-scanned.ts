@@ -175,12 +175,12 @@ function placePages(
   { pass, processes }: FinalPass,
 ): { readonly runs: readonly PageRun[]; readonly missing: readonly PageRange[] } {
   const chunks = processes.find(({ pid }) => pid === pagemap.id)?.chunks ?? { slots: new Map(), passes: new Map() };
-  const flags = pageFlags.lazy | pageFlags.present;
   const missing: PageRange[] = [];
   let nextWritten = 0;
   const runs: PageRun[] = [];
   for (const run of pagemap.runs) {
     if (!isLocal(run.flags)) {
+      const flags = (run.flags & pageFlags.lazy) | pageFlags.present;
       const found = findRuns(session.table, chunks, { from: run.page, to: run.page + run.pages }, flags, pass);
       for (const one of found.missing) missing.push(one);
       for (const one of found.runs) runs.push(one);

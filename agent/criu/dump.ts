@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { PodferryError } from '../../proto/errors.ts';
 import { criuErrors, describeEnd, endWithin, startChild } from './child.ts';
 import type { Criu } from './command.ts';
+import { leftName } from './left-pages.ts';
 import { command, encodeHeader } from './page-xfer.ts';
 
 /** How long an aborted CRIU may take to put the processes back as they were before it is killed. */
@@ -70,8 +71,9 @@ export async function startDump(options: DumpOptions): Promise<Dump> {
 }
 
 /**
- * Starts `criu dump` that writes metadata and the pages of shared memory and mapped files to imagesDir, and no others. It needs two
- * open files for each MiB that it leaves: node has raised the limit, which children inherit, as far as it goes.
+ * Starts `criu dump` that writes metadata and the pages of shared memory and mapped files to imagesDir, and no others. Which those are
+ * it is not told (left-pages.ts). A kernel before 6.7 tells it nevertheless, and it needs two open files for each MiB of them: node has
+ * raised the limit, which children inherit, as far as it goes.
  * @throws PodferryError CRIU_DUMP_FAILED when CRIU cannot be executed
  */
 export async function startLazyDump(options: DumpOptions): Promise<LazyDump> {
@@ -79,6 +81,7 @@ export async function startLazyDump(options: DumpOptions): Promise<LazyDump> {
     options,
     ['--lazy-pages', '--ps-socket', '3', '--status-fd', '4'],
     ['pipe', 'pipe'],
+    { PODFERRY_CRIU_LEFT: options.criu.pathFor(join(options.imagesDir, leftName)) },
   );
   const status = process.stdio[4] as Readable;
   const wrote = new Promise<void>((resolve) => status.once('data', () => resolve()));
@@ -95,6 +98,7 @@ async function start(
   { criu, pid, imagesDir, stopSeconds }: DumpOptions,
   pagesTo: readonly string[],
   fds: readonly 'pipe'[],
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly dump: Dump; readonly process: ChildProcess }> {
   const args = [
     'dump',
@@ -103,7 +107,8 @@ async function start(
     ...['--leave-stopped', '--timeout', String(stopSeconds)],
     ...dumpOptions,
   ];
-  const child = await startChild(criu.command(args), fds, 'CRIU_DUMP_FAILED');
+  const run = criu.command(args);
+  const child = await startChild({ ...run, env: { ...run.env, ...environment } }, fds, 'CRIU_DUMP_FAILED');
   // The type of an extra pipe does not say so, but node makes a UNIX socket pair.
   const pages = child.process.stdio[3] as Socket;
   const done = child.ended.then(async (end) => {

@@ -1,6 +1,7 @@
 import { PodferryError } from '../../proto/errors.ts';
 import {
   type DumpStatsEntry,
+  MmEntry,
   PagemapEntry,
   PagemapHead,
   PstreeEntry,
@@ -8,7 +9,14 @@ import {
 } from '../../proto/gen/criu/images.ts';
 
 /** First words of CRIU's image files. @see checkpoint-restore/criu criu/include/magic.h (v4.2) */
-const magic = { common: 0x54564319, service: 0x55105940, pagemap: 0x56084025, pstree: 0x50273030, stats: 0x57093306 };
+const magic = {
+  common: 0x54564319,
+  service: 0x55105940,
+  mm: 0x57492820,
+  pagemap: 0x56084025,
+  pstree: 0x50273030,
+  stats: 0x57093306,
+};
 
 const wordBytes = 4;
 
@@ -104,6 +112,29 @@ export function encodePagemap(pagemap: Pagemap): Buffer {
     PagemapHead.encode({ pagesId: pagemap.pagesId }).finish(),
     ...entries,
   ]);
+}
+
+/** Neighbouring memory of a process, from one page to before another. */
+export interface Mapping {
+  readonly from: number;
+  readonly to: number;
+  /** Whether its pages may come after the process: what CRIU puts in later (vma_entry_can_be_lazy of criu/include/vma.h, 4.2). */
+  readonly mayComeLater: boolean;
+}
+
+/** As mmap takes them: private, anonymous; locked, of huge pages. */
+const later = { needs: 0x02 | 0x20, not: 0x2000 | 0x40000 };
+/** VMA_AREA_VSYSCALL, VDSO and VVAR. @see checkpoint-restore/criu criu/include/image.h (v4.2) */
+const ofKernel = (1 << 2) | (1 << 3) | (1 << 12);
+
+/** The memory of a process, ascending. @throws PodferryError IMAGE_MAGIC | IMAGE_TRUNCATED */
+export function decodeMappings(image: Buffer): Mapping[] {
+  const [entry] = entriesOf(image, magic.common, magic.mm, 'mm');
+  return decodeEntry(MmEntry, entry, 'mm').vmas.map(({ start, end, flags, status }) => ({
+    from: Number(start >> pageShift),
+    to: Number(end >> pageShift),
+    mayComeLater: (flags & later.needs) === later.needs && (flags & later.not) === 0 && (status & ofKernel) === 0,
+  }));
 }
 
 /** The processes of a checkpoint, root first. @throws PodferryError IMAGE_MAGIC | IMAGE_TRUNCATED */

@@ -38,8 +38,8 @@ const image = {
   loader: '/usr/lib/podferry/loader',
   libraries: '/usr/lib/podferry/lib',
   noPlugins: '/usr/lib/podferry/no-plugins',
-  /** image/criu-tmp.c */
-  criuTmp: '/usr/lib/podferry/criu-tmp.so',
+  /** image/criu-tmp.c and criu-leave.c */
+  criuPreloads: ['/usr/lib/podferry/criu-tmp.so', '/usr/lib/podferry/criu-leave.so'],
 } as const;
 
 /** Nothing is found through PATH, in any language of messages, and no variable of the agent gets near the application. */
@@ -75,7 +75,7 @@ function environmentOf({ agentRoot, program }: { readonly agentRoot: string } & 
 
 /** The words that start a program of the agent by its loader, wherever `agentRoot` is visible. */
 export function loaderArgv(agentRoot: string, call: ProgramCall): [string, ...string[]] {
-  const preloads = [...(call.program === programs.criu ? [image.criuTmp] : []), ...(call.preload ?? '').split(' ')];
+  const preloads = [...(call.program === programs.criu ? image.criuPreloads : []), ...(call.preload ?? '').split(' ')];
   const preload = preloads.filter((path) => path !== '').map((path) => `${agentRoot}${path}`);
   return [
     `${agentRoot}${image.loader}`,

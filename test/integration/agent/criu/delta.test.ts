@@ -162,6 +162,16 @@ for (const isTracked of [false, true])
       expect(await sums(target, pids)).to.deep.equal(held);
     });
 
+    it('has locked memory, which nothing may come to later, in place before the process runs', async () => {
+      await start('32', 'locked');
+      await copy();
+      await change(1);
+      const held = await sums(container, [pid]);
+      const taken = await take();
+      const { target, pids } = await restore(taken);
+      expect(await sums(target, pids)).to.deep.equal(held);
+    });
+
     it('has CRIU send everything when there is much shared memory, so that none of it becomes a file', async () => {
       await start('32', 'shared');
       const held = await sums(container, [pid]);

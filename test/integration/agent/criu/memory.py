@@ -1,5 +1,6 @@
 """Holds private memory and says what is in it. argv: MiB. SIGUSR1: print a digest. SIGUSR2: change some, print "changed"."""
 
+import ctypes
 import hashlib
 import mmap
 import os
@@ -24,8 +25,14 @@ def fill(area):
 areas = {"main": fresh(size), "zeroed": fresh(4 << 20), "gone": fresh(4 << 20), "again": fresh(4 << 20)}
 if what == "shared":
     areas["shared"] = mmap.mmap(-1, 72 << 20)
+if what == "locked":
+    areas["locked"] = fresh(4 << 20)
 for area in areas.values():
     fill(area)
+if what == "locked":
+    start = ctypes.addressof(ctypes.c_char.from_buffer(areas["locked"]))
+    if ctypes.CDLL(None, use_errno=True).mlock(ctypes.c_void_p(start), ctypes.c_size_t(4 << 20)):
+        raise OSError(ctypes.get_errno(), "mlock")
 steps = 0
 changes = 0
 

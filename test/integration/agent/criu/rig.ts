@@ -45,12 +45,13 @@ export async function whyNotOtherUsers(): Promise<string | undefined> {
   return existsSync(cc) ? undefined : 'CAP_SYS_RESOURCE is missing, and gcc to build the shim';
 }
 
-/** Options of the loader that make CRIU work where the capability is missing. */
+/** Options of the loader: what the image preloads into criu for memory, and what makes CRIU work where the capability is missing. */
 async function preloadFor(dir: string): Promise<string[]> {
-  if ((await hasSysResource()) || !existsSync(cc)) return [];
+  const leave = join(agentRoot, 'usr/lib/podferry/criu-leave.so');
+  if ((await hasSysResource()) || !existsSync(cc)) return ['--preload', leave];
   const shim = join(dir, 'shim.so');
   await promisify(execFile)(cc, ['-shared', '-fPIC', '-O2', '-o', shim, shimSource]);
-  return ['--preload', shim];
+  return ['--preload', `${leave} ${shim}`];
 }
 
 const buildPlaceholder = fileURLToPath(new URL('../../../../agent/launch/placeholder/build.sh', import.meta.url));

@@ -44,8 +44,8 @@ describe('a program in the namespaces of the application', () => {
     const preload = '/usr/lib/podferry/limits-shim.so';
     const { args } = inAppNamespace({ placeholderPid: 2, agentRoot, program: programs.criu, args: ['check'], preload });
     expect(args.filter((word) => word === '--preload')).to.have.length(1);
-    const libraries = `${agentRoot}/usr/lib/podferry/criu-tmp.so ${agentRoot}${preload}`;
-    expect(args[args.indexOf('--preload') + 1]).to.equal(libraries);
+    const ours = ['criu-tmp.so', 'criu-leave.so'].map((name) => `${agentRoot}/usr/lib/podferry/${name}`);
+    expect(args[args.indexOf('--preload') + 1]).to.equal([...ours, `${agentRoot}${preload}`].join(' '));
     expect(args.indexOf('--preload')).to.be.above(args.indexOf('--wdns=/'));
   });
 
