@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { encodePagemap } from '../criu/images.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { compactPagemap } from '../pages/pagemap-compact.ts';
-import type { Manifest, PageRun, StoredImage } from '../store/manifest.ts';
+import type { Manifest, StoredImage } from '../store/manifest.ts';
 import type { PackReader } from '../store/pack-reader.ts';
+import type { PageRun } from '../store/page-runs.ts';
 
 const imagesAtATime = 8;
 const zeroes = Buffer.alloc(256 * pageBytes);

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { PodferryError } from '../../proto/errors.ts';
 import { pageFlags } from '../criu/page-xfer.ts';
 import { pageBytes } from '../pages/page-size.ts';
-import type { Extent, PageRun } from '../store/manifest.ts';
+import type { Extent } from '../store/manifest.ts';
 import type { PackWriter } from '../store/pack-writer.ts';
+import type { PageRun } from '../store/page-runs.ts';
 import { storeFile, type PagemapFile } from './take-images.ts';
 
 /** A pagemap with the places of those pages that CRIU has written itself. */

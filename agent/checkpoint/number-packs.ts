@@ -1,5 +1,5 @@
 import { PodferryError } from '../../proto/errors.ts';
-import { zeroPack, type Extent, type Pack, type PageImage, type StoredImage } from '../store/manifest.ts';
+import type { Extent, Pack, PageImage, StoredImage } from '../store/manifest.ts';
 
 /** The parts of a manifest that name packs. */
 export interface PackUsers {
@@ -31,18 +31,7 @@ export function numberPacks(
   const extents = (list: readonly Extent[]): Extent[] => list.map((at) => ({ ...at, pack: numberOf(at.pack) }));
   return {
     images: images.map(({ name, at }) => ({ name, at: extents(at) })),
-    pages: pages.map(({ kind, id, runs }) => ({
-      kind,
-      id,
-      // Field by field: of fragmented memory these are hundreds of thousands, in the freeze.
-      runs: runs.map((run) => ({
-        page: run.page,
-        pages: run.pages,
-        flags: run.flags,
-        pack: run.pack === zeroPack ? zeroPack : numberOf(run.pack),
-        at: run.at,
-      })),
-    })),
+    pages: pages.map(({ kind, id, runs }) => ({ kind, id, runs: runs.renumbered(numberOf) })),
     archive: archive === undefined ? undefined : extents(archive),
     packs: used,
   };

@@ -1,6 +1,7 @@
 import { findRuns } from '../memory/lazy-runs.ts';
 import { readAddressSpace, type MemorySession } from '../memory/session.ts';
 import { encodeManifest } from '../store/manifest.ts';
+import { PageRunsWriter } from '../store/page-runs.ts';
 import type { Sealing } from '../store/sealing.ts';
 import { numberPacks } from './number-packs.ts';
 
@@ -14,13 +15,11 @@ const lazyFlags = 6;
  */
 export function rehearse(session: MemorySession, sealing: Sealing): void {
   for (let round = 0; round < rounds; round += 1) {
-    const known = Array.from(session.processes, ({ pid, chunks }) => ({
-      kind: 'pid' as const,
-      id: pid,
-      runs: (readAddressSpace(pid)?.lazy ?? []).flatMap(
-        (range) => findRuns(session.table, chunks, range, lazyFlags, 0).runs,
-      ),
-    }));
+    const known = Array.from(session.processes, ({ pid, chunks }) => {
+      const runs = new PageRunsWriter();
+      for (const range of readAddressSpace(pid)?.lazy ?? []) findRuns(session.table, chunks, range, lazyFlags, 0, runs);
+      return { kind: 'pid' as const, id: pid, runs: runs.runs() };
+    });
     const { pages, packs } = numberPacks({ images: [], pages: known, archive: undefined }, session.packs);
     const facts = { criu: '', kernel: '', machine: '', cpuFlags: [] };
     const nothing = { generation: 0, facts, rootPid: 1, stoppedBefore: [], stdio: [], images: [] };

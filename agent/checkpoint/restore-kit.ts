@@ -1,7 +1,8 @@
 import { BufferPool } from '../store/buffer-pool.ts';
 import { FrameThreads } from '../store/frame-threads.ts';
 import { frameBytes, framesOf } from '../store/frames.ts';
-import { encodeManifest, packBytes, parseManifest, sha256Hex, zeroPack, type Manifest } from '../store/manifest.ts';
+import { encodeManifest, packBytes, parseManifest, sha256Hex, type Manifest } from '../store/manifest.ts';
+import { PageRuns, zeroPack } from '../store/page-runs.ts';
 import type { Sealing } from '../store/sealing.ts';
 
 /** Bounds the agent's memory: this many packs are read ahead or being served at a time. */
@@ -66,6 +67,6 @@ function practiceManifest(instance: string): Manifest {
       sha256: sha256Hex(Buffer.of(i)),
     })),
     images: [],
-    pages: [{ kind: 'pid', id: 1, runs }],
+    pages: [{ kind: 'pid', id: 1, runs: PageRuns.of(runs) }],
   };
 }

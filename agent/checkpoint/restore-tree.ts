@@ -9,7 +9,6 @@ import { exists, readProcess, threadStates } from '../launch/proc-stat.ts';
 import { killTree } from '../launch/process-tree.ts';
 import type { Filler } from '../pages/filler.ts';
 import type { PageFilling } from '../pages/page-filling.ts';
-import { comesLater } from '../pages/page-runs.ts';
 import type { Manifest } from '../store/manifest.ts';
 import type { Attempt } from './attempt.ts';
 import { openStdio } from './stdio.ts';
@@ -148,7 +147,7 @@ function lazyTree(options: RestoreTreeOptions, lazy: LazyCare, attempt: Attempt)
 /** A filler that is being killed has closed some of what is to be held, or all of it. @throws PodferryError CRIU_RESTORE_FAILED */
 async function wholeGuard(lazy: LazyCare, filler: Filler, { rootPid, pages }: Manifest): Promise<FaultGuard> {
   const guard = await lazy.guard(rootPid, filler.pid);
-  const needed = pages.filter(({ kind, runs }) => kind === 'pid' && runs.some(comesLater)).length;
+  const needed = pages.filter(({ kind, runs }) => kind === 'pid' && runs.later().length > 0).length;
   if (guard.held >= needed) return guard;
   await guard.release();
   const message = `the filler has ended: of ${needed} processes with missing pages ${guard.held} can be guarded`;

@@ -9,7 +9,6 @@ import { baselineOfRestored, PackHashes, type Baseline } from '../memory/baselin
 import { newSeed } from '../memory/page-table.ts';
 import { startFiller, type Filler } from '../pages/filler.ts';
 import { PageFilling, type LazyCounts } from '../pages/page-filling.ts';
-import { pagesOf } from '../pages/page-runs.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
 import { packBytes, type CheckpointRef, type Manifest } from '../store/manifest.ts';
@@ -225,7 +224,7 @@ async function restoreWith(
     pids,
     stoppedBefore: manifest.stoppedBefore,
     generation: manifest.generation,
-    pageBytes: sum(manifest.pages.map(({ runs }) => pagesOf(runs))) * pageBytes,
+    pageBytes: sum(manifest.pages.map(({ runs }) => runs.allPages)) * pageBytes,
     storedBytes: reader.readBytes + metadata.readBytes,
     fileBytes: sum(manifest.files?.archive.map((extent) => extent.bytes) ?? []),
     tookMs: watch.tookMs,

@@ -4,7 +4,6 @@ import { PodferryError } from '../../proto/errors.ts';
 import { startDump } from '../criu/dump.ts';
 import { decodeDumpStats } from '../criu/images.ts';
 import { PageReceiver } from '../pages/page-receiver.ts';
-import { zeroPack } from '../store/manifest.ts';
 import { PackWriter } from '../store/pack-writer.ts';
 import type { Attempt } from './attempt.ts';
 import { storeImages } from './take-images.ts';
@@ -38,13 +37,12 @@ export async function takeReceived(context: TakeContext, attempt: Attempt): Prom
     const received = receiver.finish();
     const stats = decodeDumpStats(await readFile(join(options.workDir, 'stats-dump')));
     watch.lap('dump');
-    const pages = received.map(({ kind, id, runs }) => ({
-      kind,
-      id,
-      runs: runs.map((run) => (run.pack === zeroPack ? run : { ...run, pack: stored.numberOf(run.pack) })),
-    }));
     return {
-      pages,
+      pages: received.map(({ kind, id, runs }) => ({
+        kind,
+        id,
+        runs: runs.renumbered((pack) => stored.numberOf(pack)),
+      })),
       images: await storeImages(options.workDir, local),
       pageBytes: receiver.pageBytes,
       stoppedAt: endedAt - (stats.freezingTime + stats.frozenTime) / 1000,

@@ -8,9 +8,9 @@ import { untilHeld } from '../memory/held.ts';
 import { findRuns } from '../memory/lazy-runs.ts';
 import { piecesOf, splitByChunk, type Piece } from '../memory/pass.ts';
 import { readAddressSpace, type KnownProcess, type MemorySession } from '../memory/session.ts';
-import { pagesOf } from '../pages/page-runs.ts';
 import { pageBytes } from '../pages/page-size.ts';
-import type { PageImage, PageRun } from '../store/manifest.ts';
+import type { PageImage } from '../store/manifest.ts';
+import { PageRunsWriter, type PageRuns } from '../store/page-runs.ts';
 import type { Attempt } from './attempt.ts';
 import { isLocal, storeLocalPages, type LocalPages } from './local-pages.ts';
 import { readPagemaps, stampOfImages, storeImages } from './take-images.ts';
@@ -59,7 +59,7 @@ export async function takeScanned(context: TakeContext, attempt: Attempt): Promi
     return {
       pages,
       images: written.images,
-      pageBytes: pages.reduce((sum, { runs }) => sum + pagesOf(runs), 0) * pageBytes,
+      pageBytes: pages.reduce((sum, { runs }) => sum + runs.allPages, 0) * pageBytes,
       stoppedAt,
     };
   } catch (error) {
@@ -173,24 +173,23 @@ function placePages(
   { session, stored }: TakeContext,
   { pagemap, runs: written }: LocalPages,
   { pass, processes }: FinalPass,
-): { readonly runs: readonly PageRun[]; readonly missing: readonly PageRange[] } {
+): { readonly runs: PageRuns; readonly missing: readonly PageRange[] } {
   const chunks = processes.find(({ pid }) => pid === pagemap.id)?.chunks ?? { slots: new Map(), passes: new Map() };
   const missing: PageRange[] = [];
   let nextWritten = 0;
-  const runs: PageRun[] = [];
+  const runs = new PageRunsWriter();
   for (const run of pagemap.runs) {
     if (!isLocal(run.flags)) {
       const flags = (run.flags & pageFlags.lazy) | pageFlags.present;
-      const found = findRuns(session.table, chunks, { from: run.page, to: run.page + run.pages }, flags, pass);
-      for (const one of found.missing) missing.push(one);
-      for (const one of found.runs) runs.push(one);
+      const range = { from: run.page, to: run.page + run.pages };
+      for (const one of findRuns(session.table, chunks, range, flags, pass, runs)) missing.push(one);
       continue;
     }
     for (let next = written[nextWritten]; next !== undefined && next.page < run.page + run.pages;) {
-      runs.push({ ...next, pack: stored.numberOf(next.pack) });
+      runs.add(next.page, next.pages, next.flags, stored.numberOf(next.pack), next.at);
       nextWritten += 1;
       next = written[nextWritten];
     }
   }
-  return { runs, missing };
+  return { runs: runs.runs(), missing };
 }

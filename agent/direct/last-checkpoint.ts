@@ -1,4 +1,3 @@
-import { comesLater } from '../pages/page-runs.ts';
 import { maxManifestBytes, sealedBytes, type Manifest } from '../store/manifest.ts';
 import { parseManifestAt } from '../store/read-manifest.ts';
 import type { Sealing } from '../store/sealing.ts';
@@ -31,8 +30,8 @@ export async function packsOfLast(
 /** Pure. */
 function packsOf({ pages, packs }: Manifest): NamedObject[] {
   const used = new Set<number>();
-  for (const run of pages.flatMap(({ runs }) => runs)) {
-    if (comesLater(run)) used.add(run.pack);
+  for (const { runs } of pages) {
+    for (let i = 0; i < runs.length; i += 1) if (runs.comesLater(i)) used.add(runs.pack(i));
   }
   // A set keeps the order in which its members came.
   return [...used].flatMap((index) => {

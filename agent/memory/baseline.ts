@@ -1,10 +1,7 @@
-import { comesLater } from '../pages/page-runs.ts';
 import { pageBytes } from '../pages/page-size.ts';
-import type { CheckpointRef, Manifest, Pack, PageRun } from '../store/manifest.ts';
+import type { CheckpointRef, Manifest, Pack } from '../store/manifest.ts';
+import type { PageRuns } from '../store/page-runs.ts';
 import { chunkPages, type PageTable, type ProcessChunks } from './page-table.ts';
-
-/** Numbers of a run in a list of runs: first page, pages, pack, place in the pack. */
-const numbersOfRun = 4;
 
 /**
  * What a complete checkpoint holds of the private memory of a tree that runs: where each page's content is stored, and the hash of that content. It is
@@ -16,8 +13,8 @@ export interface Baseline {
   /** Of the hashes. */
   readonly seed: bigint;
   readonly packs: readonly Pack[];
-  /** Of each process its runs of pages, numbersOfRun each. */
-  readonly processes: ReadonlyMap<number, Float64Array>;
+  /** By pid, what a lazy restore puts in later. */
+  readonly processes: ReadonlyMap<number, PageRuns>;
   /** By pack, two words for each of its pages; both 0: not known. */
   readonly hashes: ReadonlyMap<number, Int32Array>;
 }
@@ -42,28 +39,22 @@ export class PackHashes {
 
 type Pages = Pick<Manifest, 'packs' | 'pages'>;
 
-function lazyRuns({ pages }: Pages): Map<number, readonly PageRun[]> {
-  const runs = pages
-    .filter(({ kind }) => kind === 'pid')
-    .map(({ id, runs: all }): [number, readonly PageRun[]] => [id, all.filter(comesLater)]);
-  return new Map(runs);
-}
-
-function compact(processes: ReadonlyMap<number, readonly PageRun[]>): Map<number, Float64Array> {
-  const numbers = ({ page, pages, pack, at }: PageRun): number[] => [page, pages, pack, at];
-  return new Map(Array.from(processes, ([pid, runs]) => [pid, Float64Array.from(runs.flatMap(numbers))]));
+function lazyRuns({ pages }: Pages): Map<number, PageRuns> {
+  return new Map(pages.filter(({ kind }) => kind === 'pid').map(({ id, runs }) => [id, runs.later()]));
 }
 
 /** Of a checkpoint that was restored, from what was opened for it. Pure. */
 export function baselineOfRestored(checkpoint: CheckpointRef, manifest: Pages, known: PackHashes): Baseline {
   const processes = lazyRuns(manifest);
   const hashes = new Map<number, Int32Array>();
-  for (const pack of new Set([...processes.values()].flatMap((runs) => runs.map((run) => run.pack)))) {
+  const used = new Set<number>();
+  for (const runs of processes.values()) for (let i = 0; i < runs.length; i += 1) used.add(runs.pack(i));
+  for (const pack of used) {
     const of = manifest.packs[pack];
     const found = of === undefined ? undefined : known.of(of);
     if (found !== undefined) hashes.set(pack, found);
   }
-  return { checkpoint, seed: known.seed, packs: manifest.packs, processes: compact(processes), hashes };
+  return { checkpoint, seed: known.seed, packs: manifest.packs, processes, hashes };
 }
 
 /**
@@ -96,7 +87,7 @@ export function baselineOfTaken(
       }
     }
   }
-  return { checkpoint, seed: table.seed, packs: manifest.packs, processes: compact(processes), hashes };
+  return { checkpoint, seed: table.seed, packs: manifest.packs, processes, hashes };
 }
 
 /**
@@ -106,12 +97,11 @@ export function baselineOfTaken(
 const mostRunsOfChunk = 48;
 
 /** The chunks of a process that are in many pieces. */
-function scatteredChunks(runs: Float64Array): Set<number> {
+function scatteredChunks(runs: PageRuns): Set<number> {
   const counts = new Map<number, number>();
   const scattered = new Set<number>();
-  for (let i = 0; i < runs.length; i += numbersOfRun) {
-    const [page = 0, pages = 0] = runs.subarray(i, i + 2);
-    for (const chunk of new Set([page, page + pages - 1].map((of) => Math.floor(of / chunkPages)))) {
+  for (let i = 0; i < runs.length; i += 1) {
+    for (const chunk of new Set([runs.page(i), runs.end(i) - 1].map((of) => Math.floor(of / chunkPages)))) {
       const count = (counts.get(chunk) ?? 0) + 1;
       counts.set(chunk, count);
       if (count > mostRunsOfChunk) scattered.add(chunk);
@@ -125,10 +115,10 @@ function scatteredChunks(runs: Float64Array): Set<number> {
  * through its chunk.
  */
 export function enterBaseline(table: PageTable, chunks: ProcessChunks, baseline: Baseline, pid: number): void {
-  const runs = baseline.processes.get(pid) ?? new Float64Array();
+  const runs = baseline.processes.get(pid);
+  if (runs === undefined) return;
   const scattered = scatteredChunks(runs);
-  for (let i = 0; i < runs.length; i += numbersOfRun) {
-    const [page = 0, pages = 0, pack = 0, at = 0] = runs.subarray(i, i + numbersOfRun);
+  for (const { page, pages, pack, at } of runs) {
     const hashes = baseline.hashes.get(pack);
     if (hashes === undefined) continue;
     for (let done = 0; done < pages;) {

@@ -18,9 +18,10 @@ export function hotList(
   const all = pages
     .filter(({ kind }) => kind === 'pid')
     .flatMap(({ id, runs }) => {
-      const fresh = runs
-        .filter(({ pack }) => isFresh(pack))
-        .map((run): PageRange => ({ from: run.page, to: run.page + run.pages }));
+      const fresh: PageRange[] = [];
+      for (let i = 0; i < runs.length; i += 1) {
+        if (isFresh(runs.pack(i))) fresh.push({ from: runs.page(i), to: runs.end(i) });
+      }
       return joined([...(seen.get(id) ?? []), ...fresh]).map((range) => ({ id, range }));
     });
   const size = ({ range }: { readonly range: PageRange }): number => range.to - range.from;

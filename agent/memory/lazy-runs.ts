@@ -1,4 +1,4 @@
-import type { PageRun } from '../store/manifest.ts';
+import type { PageRunsWriter } from '../store/page-runs.ts';
 import type { PageRange } from './address-space.ts';
 import {
   absentPack,
@@ -10,16 +10,11 @@ import {
   type ProcessChunks,
 } from './page-table.ts';
 
-export interface FoundRuns {
-  /** Packs are numbers of the session. */
-  readonly runs: readonly PageRun[];
-  /** What the table does not know, or knew before `pass` only. */
-  readonly missing: readonly PageRange[];
-}
-
 /**
- * Says of neighbouring pages where their content is, in runs as long as can be. Pure.
+ * Says of neighbouring pages where their content is, in runs as long as can be.
  * @param pass chunks that were last gone through before it count as unknown
+ * @param runs get what is known; packs are numbers of the session
+ * @returns what the table does not know, or knew before `pass` only
  */
 export function findRuns(
   table: PageTable,
@@ -27,8 +22,8 @@ export function findRuns(
   { from, to }: PageRange,
   flags: number,
   pass: number,
-): FoundRuns {
-  const runs: PageRun[] = [];
+  runs: PageRunsWriter,
+): PageRange[] {
   const missing: PageRange[] = [];
   let start = from;
   let pack = absentPack;
@@ -36,7 +31,7 @@ export function findRuns(
   const flush = (end: number): void => {
     if (end === start) return;
     if (pack === absentPack) missing.push({ from: start, to: end });
-    else runs.push({ page: start, pages: end - start, flags, pack, at });
+    else runs.add(start, end - start, flags, pack, at);
     start = end;
   };
   let isOpen = false;
@@ -59,5 +54,5 @@ export function findRuns(
     }
   }
   if (isOpen) flush(to);
-  return { runs, missing };
+  return missing;
 }

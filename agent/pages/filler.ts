@@ -4,7 +4,6 @@ import { paths } from '../../proto/names.ts';
 import { PodferryError } from '../../proto/errors.ts';
 import { describeEnd, endWithin, startChild } from '../criu/child.ts';
 import type { PageImage } from '../store/manifest.ts';
-import { comesLater } from './page-runs.ts';
 import { pageBytes } from './page-size.ts';
 
 /** launch/placeholder/fill-pages.c is the other side: orders and words are 24 bytes, little-endian. */
@@ -89,14 +88,13 @@ function present(images: readonly PageImage[]): Buffer {
     const tell = (): void => {
       if (to > from) parts.push(message(kind.present, { pid, page: from, pages: to - from }));
     };
-    for (const run of runs) {
-      if (!comesLater(run)) continue;
-      const { page, pages } = run;
-      if (page !== to) {
+    for (let i = 0; i < runs.length; i += 1) {
+      if (!runs.comesLater(i)) continue;
+      if (runs.page(i) !== to) {
         tell();
-        from = page;
+        from = runs.page(i);
       }
-      to = page + pages;
+      to = runs.end(i);
     }
     tell();
   }

@@ -1,5 +1,5 @@
 import type { HotImage, PageImage } from '../store/manifest.ts';
-import { firstRunFrom } from './page-runs.ts';
+import { zeroPack } from '../store/page-runs.ts';
 import { frameOf, framePages } from './touched-frames.ts';
 
 /** 32 MiB. */
@@ -16,12 +16,12 @@ export interface HotFrame {
 export function hotFramesOf(images: readonly PageImage[], hot: readonly HotImage[], most = mostFrames): HotFrame[] {
   const pagesIn = new Map<string, { pack: number; frame: number; pages: number }>();
   for (const { id, ranges } of hot) {
-    const runs = images.find((image) => image.kind === 'pid' && image.id === id)?.runs ?? [];
+    const runs = images.find((image) => image.kind === 'pid' && image.id === id)?.runs;
+    if (runs === undefined) continue;
     for (const [page, pages] of ranges) {
-      for (let i = firstRunFrom(runs, page); i < runs.length; i += 1) {
-        const run = runs[i];
-        if (run === undefined || run.page >= page + pages) break;
-        if (run.pack < 0) continue;
+      for (let i = runs.firstFrom(page); i < runs.length && runs.page(i) < page + pages; i += 1) {
+        const run = runs.run(i);
+        if (run.pack === zeroPack) continue;
         const first = run.at + Math.max(page - run.page, 0);
         const end = run.at + Math.min(page + pages - run.page, run.pages);
         for (let at = first; at < end;) {

@@ -1,11 +1,12 @@
 import { PodferryError } from '../../proto/errors.ts';
-import type { HotImage, PageImage, PageRun } from '../store/manifest.ts';
+import type { HotImage, PageImage } from '../store/manifest.ts';
 import type { PackReader } from '../store/pack-reader.ts';
+import type { PageRun, PageRuns } from '../store/page-runs.ts';
 import { Faults, type FaultFigures, type FaultSource } from '../telemetry/faults.ts';
 import type { Filler, PagesFor, Touch } from './filler.ts';
 import { hotFramesOf } from './hot-frames.ts';
-import { comesLater, findRun, firstFrom } from './page-runs.ts';
 import { pageBytes } from './page-size.ts';
+import { cutPlace, firstPlaceFrom, Places, type Place } from './places.ts';
 import { frameOf, framePages, TouchedFrames } from './touched-frames.ts';
 
 /** How many packs are read at a time, unless told. */
@@ -53,8 +54,8 @@ export interface LazyCounts {
 /** Puts the pages of a lazy restore in: touched ones at once, all others pack by pack. */
 export class PageFilling {
   readonly #options: PageFillingOptions;
-  readonly #runs: ReadonlyMap<number, readonly PageRun[]>;
-  #byPack: ReadonlyMap<number, readonly Place[]> | undefined;
+  readonly #runs: ReadonlyMap<number, PageRuns>;
+  #byPack: Places | undefined;
   /** Frames of which every page is on its way, or in. */
   readonly #framesPut = new Set<number>();
   /** Those that are not at the filler yet. */
@@ -78,7 +79,7 @@ export class PageFilling {
   constructor(options: PageFillingOptions) {
     this.#options = options;
     const lazy = options.images.filter(({ kind }) => kind === 'pid');
-    this.#runs = new Map(lazy.map(({ id, runs }) => [id, runs.filter(comesLater)]));
+    this.#runs = new Map(lazy.map(({ id, runs }) => [id, runs.later()]));
     this.#touchedFrames = new TouchedFrames(options.reader);
     options.filler.onTouch((touch) => this.#touched(touch));
   }
@@ -136,9 +137,9 @@ export class PageFilling {
   }
 
   async #serve({ pid, page }: Touch, since: number): Promise<void> {
-    const runs = this.#runs.get(pid) ?? [];
-    const index = findRun(runs, page);
-    const run = index === undefined ? undefined : runs[index];
+    const runs = this.#runs.get(pid);
+    const index = runs?.find(page);
+    const run = index === undefined ? undefined : runs?.run(index);
     if (run === undefined) {
       throw new PodferryError('PAGE_PROTOCOL', 'the filler asked for a page that was never stored', { pid, page });
     }
@@ -188,7 +189,7 @@ export class PageFilling {
     };
     await Promise.all(Array.from({ length: hotLanes }, lane));
     // Stored last is changed last.
-    const packs = [...this.#places.keys()].toSorted((a, b) => b - a);
+    const packs = [...this.#places.packs].toSorted((a, b) => b - a);
     const coming = new Map<number, Promise<Buffer>>();
     const readAhead = (from: number): void => {
       for (const pack of packs.slice(from, from + Math.max(prefetchWorkers, 1))) {
@@ -211,6 +212,7 @@ export class PageFilling {
       this.#held.delete(pack);
       reader.done(pack);
       reader.release(pack);
+      this.#places.done(pack);
     }
     await this.#serveQueue();
     while (this.#framesUnderWay.size > 0) await Promise.all(this.#framesUnderWay);
@@ -218,13 +220,12 @@ export class PageFilling {
   }
 
   /** Made when it is first needed: not while a restore waits for it. */
-  get #places(): ReadonlyMap<number, readonly Place[]> {
-    return (this.#byPack ??= placesByPack(this.#runs));
+  get #places(): Places {
+    return (this.#byPack ??= new Places(this.#runs));
   }
 
   #isPut(pack: number): boolean {
-    const places = this.#places.get(pack) ?? [];
-    return places.every(({ run: { at, pages } }) => {
+    return this.#places.of(pack).every(({ run: { at, pages } }) => {
       for (let frame = frameOf(at); frame <= frameOf(at + pages - 1); frame += 1) {
         if (!this.#framesPut.has(frameName(pack, frame))) return false;
       }
@@ -246,9 +247,9 @@ export class PageFilling {
     const first = frame * framePages;
     const bytes = await this.#touchedFrames.read(pack, first, framePages);
     const end = first + bytes.byteLength / pageBytes;
-    const places = this.#places.get(pack) ?? [];
+    const places = this.#places.of(pack);
     const inside: Place[] = [];
-    for (let i = firstFrom(places, ({ run }) => run.at + run.pages > first); i < places.length; i += 1) {
+    for (let i = firstPlaceFrom(places, first); i < places.length; i += 1) {
       const place = places[i];
       if (place === undefined || place.run.at >= end) break;
       inside.push(cutPlace(place, first, end));
@@ -257,8 +258,7 @@ export class PageFilling {
   }
 
   async #putPack(pack: number, bytes: Buffer): Promise<void> {
-    const places = this.#places.get(pack) ?? [];
-    const rest = places.flatMap((place): readonly Place[] => {
+    const rest = this.#places.of(pack).flatMap((place): readonly Place[] => {
       const { at, pages } = place.run;
       const parts: Place[] = [];
       let from = at;
@@ -316,31 +316,5 @@ function neighbours(run: PageRun, page: number): Range {
   return { page: from, pages: to - from };
 }
 
-interface Place {
-  readonly pid: number;
-  readonly run: PageRun;
-}
-
 const mostFrames = 2 ** 20;
 const frameName = (pack: number, frame: number): number => pack * mostFrames + frame;
-
-/** The part of a place that lies in the pack's pages [from, to). */
-function cutPlace({ pid, run }: Place, from: number, to: number): Place {
-  const at = Math.max(run.at, from);
-  const pages = Math.min(run.at + run.pages, to) - at;
-  return { pid, run: { ...run, page: run.page + at - run.at, pages, at } };
-}
-
-/** Which pages of which processes come from which pack, as they lie there. */
-function placesByPack(all: ReadonlyMap<number, readonly PageRun[]>): ReadonlyMap<number, readonly Place[]> {
-  const byPack = new Map<number, Place[]>();
-  for (const [pid, runs] of all) {
-    for (const run of runs) {
-      const places = byPack.get(run.pack);
-      if (places === undefined) byPack.set(run.pack, [{ pid, run }]);
-      else places.push({ pid, run });
-    }
-  }
-  for (const places of byPack.values()) places.sort((a, b) => a.run.at - b.run.at);
-  return byPack;
-}

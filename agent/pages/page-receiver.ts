@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { PodferryError } from '../../proto/errors.ts';
 import { command, imageOf, pageFlags, PageXferParser, type Header, type PageSink } from '../criu/page-xfer.ts';
-import { zeroPack, type PageImage } from '../store/manifest.ts';
+import type { PageImage, PageKind } from '../store/manifest.ts';
 import type { PackWriter } from '../store/pack-writer.ts';
-import { PageRunList } from './page-runs.ts';
+import { PageRunsWriter, zeroPack } from '../store/page-runs.ts';
 import { pageBytes } from './page-size.ts';
 import { SocketReader } from './socket-reader.ts';
 import { zeroStretches } from './zero-pages.ts';
@@ -17,6 +17,12 @@ interface Segment {
   readonly offset: number;
   readonly memory: Buffer;
   bytes: number;
+}
+
+interface ImageUnderWay {
+  readonly kind: PageKind;
+  readonly id: number;
+  readonly runs: PageRunsWriter;
 }
 
 /** Pages are written to one of two places, in whole pages from the start of a pack on. */
@@ -34,10 +40,10 @@ export interface PageWriters {
 export class PageReceiver implements PageSink {
   readonly #writers: PageWriters;
   readonly #parser = new PageXferParser(this);
-  readonly #images = new Map<bigint, PageRunList>();
+  readonly #images = new Map<bigint, ImageUnderWay>();
   readonly #reader: SocketReader;
   readonly #onFirst: () => void;
-  #image: PageRunList | undefined;
+  #image: ImageUnderWay | undefined;
   #flags = 0;
   #page = 0;
   #segment: Segment | undefined;
@@ -72,7 +78,7 @@ export class PageReceiver implements PageSink {
       throw new PodferryError('PAGE_PROTOCOL', 'CRIU ended without closing its page server');
     }
     this.#writers.lazy.seal();
-    return [...this.#images.values()].map((list) => list.image());
+    return Array.from(this.#images.values(), (image) => ({ ...image, runs: image.runs.runs() }));
   }
 
   message(header: Header): void {
@@ -123,7 +129,7 @@ export class PageReceiver implements PageSink {
   #open(destination: bigint): void {
     const { kind, id } = imageOf(destination);
     if (this.#images.has(destination)) throw new PodferryError('PAGE_PROTOCOL', `CRIU opened ${kind} ${id} twice`);
-    this.#image = new PageRunList(kind, id);
+    this.#image = { kind, id, runs: new PageRunsWriter() };
     this.#images.set(destination, this.#image);
   }
 
@@ -147,7 +153,7 @@ export class PageReceiver implements PageSink {
       const bytes = pages * pageBytes;
       if (!isZero && from !== to) memory.copyWithin(to, from, from + bytes);
       const at = isZero ? 0 : (segment.offset + to) / pageBytes;
-      this.#image?.add({ page: this.#page, pages, flags: this.#flags, pack: isZero ? zeroPack : segment.pack, at });
+      this.#image?.runs.add(this.#page, pages, this.#flags, isZero ? zeroPack : segment.pack, at);
       this.#page += pages;
       from += bytes;
       if (!isZero) to += bytes;

@@ -1,6 +1,7 @@
 import type { PagemapRun } from '../criu/images.ts';
 import { pageFlags } from '../criu/page-xfer.ts';
-import type { PageImage, PageRun } from '../store/manifest.ts';
+import type { PageImage } from '../store/manifest.ts';
+import type { PageRun } from '../store/page-runs.ts';
 
 /** One image as CRIU's restore is to see it. */
 export interface CompactImage {
@@ -16,25 +17,25 @@ export interface CompactImage {
  * Divides an image into what is put in page by page and what must lie in a file before CRIU starts (stacks, file mappings, shared memory).
  * Neighbouring lazy entries are joined.
  */
-export function compactPagemap(image: PageImage): CompactImage {
+export function compactPagemap({ kind, id, runs }: PageImage): CompactImage {
   const pagemap: PagemapRun[] = [];
   const local: PageRun[] = [];
-  // The entry under way; an object for each run of fragmented memory would take longer than the rest of a restore.
+  // The entry under way.
   let [page, next, flags] = [0, 0, 0];
   const end = (): void => {
     if (next > page) pagemap.push({ page, pages: next - page, flags });
   };
-  for (const run of image.runs) {
-    const isLazy = (run.flags & pageFlags.lazy) !== 0;
+  for (let i = 0; i < runs.length; i += 1) {
+    const isLazy = (runs.flags(i) & pageFlags.lazy) !== 0;
     const runFlags = isLazy ? pageFlags.lazy : pageFlags.present;
-    if (!isLazy) local.push(run);
-    if (runFlags !== flags || next !== run.page) {
+    if (!isLazy) local.push(runs.run(i));
+    if (runFlags !== flags || next !== runs.page(i)) {
       end();
-      page = run.page;
+      page = runs.page(i);
       flags = runFlags;
     }
-    next = run.page + run.pages;
+    next = runs.end(i);
   }
   end();
-  return { name: `pagemap-${image.kind === 'shmem' ? 'shmem-' : ''}${image.id}.img`, pagemap, local };
+  return { name: `pagemap-${kind === 'shmem' ? 'shmem-' : ''}${id}.img`, pagemap, local };
 }

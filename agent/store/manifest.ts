@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { pageBytes } from '../pages/page-size.ts';
 import { frameOverhead, framesOf, rawBytesOfFrame } from './frames.ts';
 import { invalid, openManifest, sealManifest } from './manifest-envelope.ts';
+import { numbersOfRun, PageRuns, zeroPack } from './page-runs.ts';
 import { NumberReader, NumberWriter } from './run-codec.ts';
 import type { Sealing } from './sealing.ts';
 
@@ -10,9 +11,6 @@ export { maxManifestBytes } from './manifest-envelope.ts';
 
 /** Most bytes of one pack: large enough for a store's full speed, small enough to hold a dozen in memory. */
 export const packBytes = 8 * 1024 * 1024;
-
-/** In place of a pack's index: the pages are all zeroes and stored nowhere. */
-export const zeroPack = -1;
 
 /** Most ranges of hot pages that a manifest names. */
 export const maxHotRanges = 4096;
@@ -88,24 +86,11 @@ export interface StoredImage {
   readonly at: readonly Extent[];
 }
 
-/** Neighbouring pages of one image that lie together in one pack. */
-export interface PageRun {
-  /** Number of the first page: address / pageBytes (of a shared segment: offset / pageBytes). */
-  readonly page: number;
-  readonly pages: number;
-  /** CRIU's PE_LAZY and PE_PRESENT. */
-  readonly flags: number;
-  /** Index into packs, or zeroPack. */
-  readonly pack: number;
-  /** Where in the pack, in pages. */
-  readonly at: number;
-}
-
-/** The pages of one process or shared segment, ascending. */
+/** The pages of one process or shared segment. */
 export interface PageImage {
   readonly kind: PageKind;
   readonly id: number;
-  readonly runs: readonly PageRun[];
+  readonly runs: PageRuns;
 }
 
 /** Hot pages of one process, ascending: first page and how many. */
@@ -156,14 +141,14 @@ function contentOf(m: Manifest): Buffer {
   const numbers = new NumberWriter();
   for (const { runs } of m.pages) {
     let next = 0;
-    for (const run of runs) {
-      numbers.write(run.page - next);
-      numbers.write(run.pages);
-      numbers.write(run.flags);
+    for (let i = 0; i < runs.length; i += 1) {
+      numbers.write(runs.page(i) - next);
+      numbers.write(runs.pages(i));
+      numbers.write(runs.flags(i));
       // zeroPack becomes 0.
-      numbers.write(run.pack + 1);
-      numbers.write(run.at);
-      next = run.page + run.pages;
+      numbers.write(runs.pack(i) + 1);
+      numbers.write(runs.at(i));
+      next = runs.end(i);
     }
   }
   return Buffer.concat([length, json, numbers.bytes()]);
@@ -175,14 +160,10 @@ export function encodeManifest(m: Manifest, sealing: Sealing): Buffer {
 }
 
 /** Reads and checks the runs of one image: inside their packs. They are disjoint and ascend by the way they are stored. */
-function readRuns(
-  numbers: NumberReader,
-  count: number,
-  packs: readonly Pack[],
-  where: string,
-  name: string,
-): PageRun[] {
-  const list: PageRun[] = [];
+function readRuns(numbers: NumberReader, count: number, packs: readonly Pack[], where: string, name: string): PageRuns {
+  // Each number takes a byte at least: no more memory is taken than the manifest accounts for.
+  if (count * numbersOfRun > numbers.bytesLeft) throw invalid(name, `the runs of ${where} are cut off`);
+  const list = new Float64Array(count * numbersOfRun);
   let next = 0;
   for (let i = 0; i < count; i += 1) {
     const gap = numbers.read();
@@ -200,9 +181,14 @@ function readRuns(
     if (size === undefined || (at + pages) * pageBytes > size || !Number.isSafeInteger(next)) {
       throw invalid(name, `run ${i} of ${where} lies outside its pack`);
     }
-    list.push({ page, pages, flags, pack, at });
+    const word = i * numbersOfRun;
+    list[word] = page;
+    list[word + 1] = pages;
+    list[word + 2] = flags;
+    list[word + 3] = pack;
+    list[word + 4] = at;
   }
-  return list;
+  return new PageRuns(list);
 }
 
 function checkExtents(list: readonly Extent[], packs: readonly Pack[], where: string, name: string): void {
@@ -245,6 +231,6 @@ export function parseManifest(bytes: Uint8Array, sealing: Sealing, name = 'the m
     id,
     runs: readRuns(numbers, runs, rest.packs, `${kind} ${id}`, name),
   }));
-  if (!numbers.isAtEnd) throw invalid(name, 'something follows its runs');
+  if (numbers.bytesLeft > 0) throw invalid(name, 'something follows its runs');
   return { ...rest, pages, ...(files === undefined ? {} : { files }) };
 }

@@ -34,8 +34,8 @@ export class NumberReader {
 
   constructor(readonly bytes: Uint8Array) {}
 
-  get isAtEnd(): boolean {
-    return this.#at === this.bytes.byteLength;
+  get bytesLeft(): number {
+    return this.bytes.byteLength - this.#at;
   }
 
   /** @returns undefined when the bytes end or hold no number */

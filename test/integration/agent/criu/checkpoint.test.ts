@@ -351,7 +351,8 @@ os.setsid(); a.close(); sys.stdout.write(f"{os.getpid()}\\n"); sys.stdout.flush(
 
     /** The object that holds a stored part of the checkpoint. */
     const lazyPack = (): string =>
-      manifest.packs[manifest.pages[0]?.runs.find((run) => run.pack >= 0 && run.flags === 6)?.pack ?? -1]?.key ?? '';
+      manifest.packs[[...(manifest.pages[0]?.runs ?? [])].find((run) => run.pack >= 0 && run.flags === 6)?.pack ?? -1]
+        ?.key ?? '';
     const imagePack = (): string => manifest.packs[manifest.images[0]?.at[0]?.pack ?? -1]?.key ?? '';
     const edit = (key: string, change: (bytes: Buffer) => Buffer): void => {
       store.objects.set(key, change(store.objects.get(key) ?? Buffer.alloc(0)));

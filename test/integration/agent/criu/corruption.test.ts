@@ -74,7 +74,7 @@ interface Point {
 /** The middle of the application's memory, which is the longest run of lazy pages. */
 function middleOfMemory({ packs, pages }: Manifest): { readonly key: string; readonly at: number } {
   const isLazy = (flags: number): boolean => (flags & pageFlags.lazy) !== 0;
-  const runs = pages.flatMap((image) => image.runs).filter((run) => run.pack >= 0 && isLazy(run.flags));
+  const runs = pages.flatMap((image) => [...image.runs]).filter((run) => run.pack >= 0 && isLazy(run.flags));
   const [longest] = runs.toSorted((a, b) => b.pages - a.pages);
   const pack = packs[longest?.pack ?? -1];
   if (longest === undefined || pack === undefined) throw new Error('the checkpoint has no lazy pages');

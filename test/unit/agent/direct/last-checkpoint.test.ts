@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { packsOfLast } from '../../../../agent/direct/last-checkpoint.ts';
-import { encodeManifest, zeroPack, type Manifest } from '../../../../agent/store/manifest.ts';
+import { encodeManifest, type Manifest } from '../../../../agent/store/manifest.ts';
+import { PageRuns, zeroPack } from '../../../../agent/store/page-runs.ts';
 import { codeOf } from '../../../fakes/expect-code.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
@@ -27,7 +28,13 @@ function manifestOf(checkpoint: string, first: string): Manifest {
     stdio: [],
     packs: [pack('images', 500), pack(first, 600), pack('b', 700), pack('local', 800)],
     images: [{ name: 'core-10000.img', at: [{ pack: 0, offset: 0, bytes: 60 }] }],
-    pages: [{ kind: 'pid', id: 10_000, runs: [run(1, 2), run(2, 1), run(3, 2), run(4, zeroPack), run(5, 3, 4)] }],
+    pages: [
+      {
+        kind: 'pid',
+        id: 10_000,
+        runs: PageRuns.of([run(1, 2), run(2, 1), run(3, 2), run(4, zeroPack), run(5, 3, 4)]),
+      },
+    ],
   };
 }
 

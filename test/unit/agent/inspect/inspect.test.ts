@@ -13,6 +13,7 @@ import { BufferPool } from '../../../../agent/store/buffer-pool.ts';
 import { createFileStore } from '../../../../agent/store/file.ts';
 import { storeLog } from '../../../../agent/store/logs.ts';
 import { encodeManifest, sha256Hex, type Extent, type Manifest } from '../../../../agent/store/manifest.ts';
+import { PageRuns } from '../../../../agent/store/page-runs.ts';
 import { appendExtents, PackUpload, PackWriter } from '../../../../agent/store/pack-writer.ts';
 import { dataKeyOf, keyIdOf } from '../../../../proto/keys.ts';
 
@@ -65,7 +66,9 @@ describe('podferry-inspect', () => {
       stdio: [],
       packs: await upload.finish(),
       images,
-      pages: [{ kind: 'pid', id: 7, runs: [...runs, { page: next, pages: 3, flags: 6, pack: -1, at: 0 }] }],
+      pages: [
+        { kind: 'pid', id: 7, runs: PageRuns.of([...runs, { page: next, pages: 3, flags: 6, pack: -1, at: 0 }]) },
+      ],
       files: { archive, deleted: [] },
     };
     const key = `${keyPrefix}checkpoints/${id}/manifest`;

@@ -12,7 +12,8 @@ import {
   type ProcessChunks,
 } from '../../../../agent/memory/page-table.ts';
 import { pageBytes } from '../../../../agent/pages/page-size.ts';
-import { zeroPack, type Pack, type PageImage, type PageRun } from '../../../../agent/store/manifest.ts';
+import type { Pack, PageImage } from '../../../../agent/store/manifest.ts';
+import { PageRuns, PageRunsWriter, zeroPack, type PageRun } from '../../../../agent/store/page-runs.ts';
 
 const checkpoint = { id: 'g1', manifestKey: 'p/checkpoints/g1/manifest', manifestSha256: '0'.repeat(64) };
 const pack = (key: string, pages: number): Pack => ({ key, bytes: pages * pageBytes, frames: [], sha256: '' });
@@ -24,7 +25,7 @@ const run = (page: number, pages: number, of: number, at: number, flags: number 
   pack: of,
   at,
 });
-const image = (id: number, ...runs: PageRun[]): PageImage => ({ kind: 'pid', id, runs });
+const image = (id: number, ...runs: PageRun[]): PageImage => ({ kind: 'pid', id, runs: PageRuns.of(runs) });
 /** Page n of a pack has the hash (base + n, 1). */
 const hashes = (base: number, pages: number): Int32Array =>
   Int32Array.from({ length: 2 * pages }, (_, i) => (i % 2 === 0 ? base + i / 2 : 1));
@@ -93,7 +94,9 @@ describe('a baseline', () => {
     const chunks = noChunks();
     enterBaseline(table, chunks, baseline, 7);
     const range = { from: first, to: first + 10 };
-    expect(findRuns(table, chunks, range, lazy, 1)).to.deep.equal({ runs: [], missing: [range] });
+    const found = new PageRunsWriter();
+    expect(findRuns(table, chunks, range, lazy, 1, found)).to.deep.equal([range]);
+    expect(found.runs().length).to.equal(0);
   });
 
   it('leaves out what nobody hashed, what is empty, what CRIU itself writes, and other processes', () => {
@@ -102,7 +105,7 @@ describe('a baseline', () => {
     known.add(packs[0] as Pack, 0, hashes(1, 10).fill(0, 4, 6));
     const pages = [
       image(7, run(first, 4, 0, 0), run(first + 4, 4, 1, 0), run(first + 8, 2, 0, 8, pageFlags.present)),
-      { kind: 'shmem' as const, id: 8, runs: [run(first, 4, 0, 0)] },
+      { kind: 'shmem' as const, id: 8, runs: PageRuns.of([run(first, 4, 0, 0)]) },
     ];
     const baseline = baselineOfRestored(checkpoint, { packs, pages }, known);
     const table = new PageTable(baseline.seed);

@@ -3,6 +3,7 @@ import { hotList } from '../../../../agent/memory/hot-list.ts';
 import { HotPages } from '../../../../agent/memory/hot-pages.ts';
 import { chunkPages, noChunks, PageTable, wordOfPack, wordsOfPage } from '../../../../agent/memory/page-table.ts';
 import { maxHotRanges, type PageImage } from '../../../../agent/store/manifest.ts';
+import { PageRuns } from '../../../../agent/store/page-runs.ts';
 
 /** A process of two chunks, 7 and 9, all of whose pages are in pack 0; and rounds in which some of them change. */
 function setUp() {
@@ -91,7 +92,7 @@ describe('hotList', () => {
   const image = (runs: readonly { page: number; pages: number; pack: number }[]): PageImage => ({
     kind: 'pid',
     id: 10,
-    runs: runs.map((run) => ({ ...run, flags: 6, at: 0 })),
+    runs: PageRuns.of(runs.map((run) => ({ ...run, flags: 6, at: 0 }))),
   });
 
   it('names what was seen and what was stored last, neighbours together', () => {
@@ -101,7 +102,7 @@ describe('hotList', () => {
         { page: 104, pages: 4, pack: 9 },
         { page: 500, pages: 1, pack: 9 },
       ]),
-      { kind: 'shmem' as const, id: 11, runs: [] },
+      { kind: 'shmem' as const, id: 11, runs: PageRuns.of([]) },
     ];
     const seen = new Map([
       [

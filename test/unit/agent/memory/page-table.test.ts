@@ -10,6 +10,7 @@ import {
   zeroedPack,
   type ProcessChunks,
 } from '../../../../agent/memory/page-table.ts';
+import { PageRunsWriter } from '../../../../agent/store/page-runs.ts';
 
 /** Puts pages of a chunk somewhere: [page within the chunk, pack, first page within the pack]. */
 function put(
@@ -102,9 +103,10 @@ describe('findRuns', () => {
   put(table, chunks, 2, 4, [[0, 1, 1]]);
 
   it('joins pages across chunks, and does not join what does not touch', () => {
-    const { runs, missing } = findRuns(table, chunks, { from: 254, to: 261 }, 6, 5);
+    const found = new PageRunsWriter();
+    const missing = findRuns(table, chunks, { from: 254, to: 261 }, 6, 5, found);
     expect(missing).to.deep.equal([]);
-    expect(runs).to.deep.equal([
+    expect([...found.runs()]).to.deep.equal([
       { page: 254, pages: 3, flags: 6, pack: 1, at: 11 },
       { page: 257, pages: 2, flags: 6, pack: zeroedPack, at: 0 },
       { page: 259, pages: 1, flags: 6, pack: 1, at: 14 },
@@ -113,8 +115,9 @@ describe('findRuns', () => {
   });
 
   it('names what is not known, and what was not looked at in this pass', () => {
-    const { runs, missing } = findRuns(table, chunks, { from: 260, to: 514 }, 6, 5);
-    expect(runs.map(({ page }) => page)).to.deep.equal([260, 262]);
+    const found = new PageRunsWriter();
+    const missing = findRuns(table, chunks, { from: 260, to: 514 }, 6, 5, found);
+    expect(Array.from(found.runs(), ({ page }) => page)).to.deep.equal([260, 262]);
     expect(missing).to.deep.equal([
       { from: 261, to: 262 },
       { from: 263, to: 514 },
@@ -122,6 +125,7 @@ describe('findRuns', () => {
   });
 
   it('finds nothing of a process that was never seen', () => {
-    expect(findRuns(table, noChunks(), { from: 1, to: 3 }, 6, 1).missing).to.deep.equal([{ from: 1, to: 3 }]);
+    const missing = findRuns(table, noChunks(), { from: 1, to: 3 }, 6, 1, new PageRunsWriter());
+    expect(missing).to.deep.equal([{ from: 1, to: 3 }]);
   });
 });

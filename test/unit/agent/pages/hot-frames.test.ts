@@ -1,15 +1,16 @@
 import { expect } from 'chai';
 import { hotFramesOf } from '../../../../agent/pages/hot-frames.ts';
 import type { PageImage } from '../../../../agent/store/manifest.ts';
+import { PageRuns } from '../../../../agent/store/page-runs.ts';
 
 const image: PageImage = {
   kind: 'pid',
   id: 10,
-  runs: [
+  runs: PageRuns.of([
     { page: 1000, pages: 200, flags: 6, pack: 0, at: 10 },
     { page: 1200, pages: 50, flags: 6, pack: -1, at: 0 },
     { page: 1300, pages: 10, flags: 6, pack: 1, at: 0 },
-  ],
+  ]),
 };
 
 describe('hotFramesOf', () => {

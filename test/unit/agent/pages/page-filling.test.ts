@@ -7,6 +7,7 @@ import { pageBytes } from '../../../../agent/pages/page-size.ts';
 import { BufferPool } from '../../../../agent/store/buffer-pool.ts';
 import type { PageImage } from '../../../../agent/store/manifest.ts';
 import { PackReader } from '../../../../agent/store/pack-reader.ts';
+import { PageRuns } from '../../../../agent/store/page-runs.ts';
 import { GatedStore } from '../../../fakes/gated-store.ts';
 import { sealingFor, storePack } from '../../../fakes/sealing.ts';
 
@@ -15,14 +16,14 @@ const images: readonly PageImage[] = [
   {
     kind: 'pid',
     id: 10,
-    runs: [
+    runs: PageRuns.of([
       { page: 1000, pages: 200, flags, pack: 0, at: 10 },
       { page: 1200, pages: 50, flags, pack: -1, at: 0 },
       { page: 1300, pages: 10, flags, pack: 1, at: 0 },
       { page: 1400, pages: 3, flags: 4, pack: 1, at: 20 },
-    ],
+    ]),
   },
-  { kind: 'pid', id: 11, runs: [{ page: 7, pages: 1, flags, pack: 0, at: 9 }] },
+  { kind: 'pid', id: 11, runs: PageRuns.of([{ page: 7, pages: 1, flags, pack: 0, at: 9 }]) },
 ];
 
 /** Keeps what it is given, as the process' memory would. */

@@ -8,6 +8,7 @@ import type { PageImage } from '../../../../agent/store/manifest.ts';
 import { frameOverhead } from '../../../../agent/store/frames.ts';
 import { PackReader } from '../../../../agent/store/pack-reader.ts';
 import { PackUpload, PackWriter } from '../../../../agent/store/pack-writer.ts';
+import { PageRuns } from '../../../../agent/store/page-runs.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
@@ -106,7 +107,7 @@ describe('PageReceiver', () => {
     const [image] = receiver.finish();
     expect(receiver.pageBytes).to.equal(702 * pageBytes);
     expect(firsts()).to.equal(1);
-    const pages = await stored(image ?? { kind: 'pid', id: 0, runs: [] });
+    const pages = await stored(image ?? { kind: 'pid', id: 0, runs: PageRuns.of([]) });
     expect(image?.id).to.equal(10_000);
     expect([...pages.keys()]).to.have.length(702);
     for (let i = 0; i < 700; i += 1) {
@@ -128,7 +129,7 @@ describe('PageReceiver', () => {
     dumper.add(12, randomBytes(pageBytes));
     await dumper.close();
     const [image] = receiver.finish();
-    await stored(image ?? { kind: 'pid', id: 0, runs: [] });
+    await stored(image ?? { kind: 'pid', id: 0, runs: PageRuns.of([]) });
     const [first, second, third] = image?.runs ?? [];
     expect(first?.pack).to.equal(third?.pack).and.not.equal(second?.pack);
   });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { compactPagemap } from '../../../../agent/pages/pagemap-compact.ts';
-import type { PageRun } from '../../../../agent/store/manifest.ts';
+import { PageRuns, type PageRun } from '../../../../agent/store/page-runs.ts';
 
 const lazy = 6;
 const local = 4;
@@ -13,14 +13,14 @@ const run = (page: number, pages: number, flags: number, pack = 0, at = 0): Page
 });
 
 describe('compactPagemap', () => {
-  const runs = [
+  const runs = PageRuns.of([
     run(1, 2, lazy),
     run(3, 1, lazy, 1),
     run(4, 1, lazy, -1),
     run(5, 1, local),
     run(6, 2, local, -1),
     run(9, 1, lazy),
-  ];
+  ]);
 
   it('joins lazy entries across packs and zeroes, and leaves gaps', () => {
     expect(compactPagemap({ kind: 'pid', id: 10_000, runs }).pagemap).to.deep.equal([
@@ -40,6 +40,6 @@ describe('compactPagemap', () => {
     { kind: 'shmem', id: 3, name: 'pagemap-shmem-3.img' },
   ] as const;
   for (const { kind, id, name } of names) {
-    it(`names ${name}`, () => expect(compactPagemap({ kind, id, runs: [] }).name).to.equal(name));
+    it(`names ${name}`, () => expect(compactPagemap({ kind, id, runs: PageRuns.of([]) }).name).to.equal(name));
   }
 });

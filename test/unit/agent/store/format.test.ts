@@ -2,6 +2,7 @@ import { createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { BufferPool } from '../../../../agent/store/buffer-pool.ts';
 import { encodeManifest, parseManifest, type Manifest } from '../../../../agent/store/manifest.ts';
+import { PageRuns } from '../../../../agent/store/page-runs.ts';
 import { PackUpload, PackWriter } from '../../../../agent/store/pack-writer.ts';
 import type { Sealing } from '../../../../agent/store/sealing.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
@@ -147,12 +148,12 @@ describe('FORMAT.md', () => {
         {
           kind: 'pid',
           id: 7,
-          runs: [
+          runs: PageRuns.of([
             { page: 2 ** 34 + 5, pages: 3, flags: 6, pack: 0, at: 2 },
             { page: 2 ** 34 + 9, pages: 700, flags: 6, pack: -1, at: 0 },
-          ],
+          ]),
         },
-        { kind: 'shmem', id: 9, runs: [{ page: 0, pages: 1, flags: 4, pack: 0, at: 0 }] },
+        { kind: 'shmem', id: 9, runs: PageRuns.of([{ page: 0, pages: 1, flags: 4, pack: 0, at: 0 }]) },
       ],
     };
     const { json, runs } = readManifest(encodeManifest(manifest, sealing), sealing.key);
@@ -190,7 +191,7 @@ describe('FORMAT.md', () => {
       checkpoint: 'c-1',
       takenMs: 1_790_000_000_000,
       parent: 'c-0',
-      pages: [{ kind: 'pid', id: 7, runs: [{ page: 300, pages: 2, flags: 6, pack: 0, at: 1 }] }],
+      pages: [{ kind: 'pid', id: 7, runs: PageRuns.of([{ page: 300, pages: 2, flags: 6, pack: 0, at: 1 }]) }],
     });
   });
 });

@@ -9,6 +9,7 @@ import {
   type HotImage,
   type Manifest,
 } from '../../../../agent/store/manifest.ts';
+import { PageRuns, type PageRun } from '../../../../agent/store/page-runs.ts';
 import type { Sealing } from '../../../../agent/store/sealing.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
@@ -32,10 +33,10 @@ const manifest: Manifest = {
     {
       kind: 'pid',
       id: 10_000,
-      runs: [
+      runs: PageRuns.of([
         { page: 2 ** 35, pages: 2, flags: 6, pack: 0, at: 1 },
         { page: 2 ** 35 + 2, pages: 1_000_000, flags: 6, pack: -1, at: 0 },
-      ],
+      ]),
     },
   ],
   files: { archive: [{ pack: 1, offset: 60, bytes: 40 }], deleted: ['/etc/old'] },
@@ -47,8 +48,15 @@ interface Loose {
   instance: string;
   packs: { sha256: string; bytes: number; frames: number[] }[];
   images: { name: string; at: { pack: number; bytes: number }[] }[];
-  pages: { runs: { page: number; pages: number; flags: number; pack: number; at: number }[] }[];
+  pages: { runs: { -readonly [key in keyof PageRun]: PageRun[key] }[] }[];
   files: { archive: { offset: number }[] };
+}
+
+function changed(change: (m: Loose) => void): Manifest {
+  const { pages, ...rest } = manifest;
+  const loose = { ...structuredClone(rest), pages: pages.map((image) => ({ ...image, runs: [...image.runs] })) };
+  change(loose as unknown as Loose);
+  return { ...loose, pages: loose.pages.map((image) => ({ ...image, runs: PageRuns.of(image.runs) })) };
 }
 
 /** A first element that is known to be there. */
@@ -112,7 +120,7 @@ describe('manifest', () => {
           next = page + length;
           return { page, pages: length, flags, pack: zero ? -1 : 0, at: zero ? 0 : flags % 3 };
         });
-        const m: Manifest = { ...manifest, pages: [{ kind: 'shmem', id: 7, runs }] };
+        const m: Manifest = { ...manifest, pages: [{ kind: 'shmem', id: 7, runs: PageRuns.of(runs) }] };
         expect(parseManifest(encodeManifest(m, sealing), sealing)).to.deep.equal(m);
       }),
     );
@@ -144,10 +152,8 @@ describe('manifest', () => {
   ];
   for (const { name, change } of broken) {
     it(`is refused with ${name}`, () => {
-      const changed = structuredClone(manifest) as unknown as Loose;
-      change(changed);
       // Sealed as it should be, so that only the content is at fault.
-      const whole = encodeManifest({ ...(changed as unknown as Manifest) }, sealing);
+      const whole = encodeManifest(changed(change), sealing);
       expect(codeOf(() => parseManifest(whole, sealing))).to.equal('MANIFEST_INVALID');
     });
   }
@@ -161,9 +167,7 @@ describe('manifest', () => {
   ];
   for (const { name, change } of unwritable) {
     it(`is not written with ${name}`, () => {
-      const changed = structuredClone(manifest) as unknown as Loose;
-      change(changed);
-      expect(() => encodeManifest(changed as unknown as Manifest, sealing)).to.throw(RangeError);
+      expect(() => encodeManifest(changed(change), sealing)).to.throw(RangeError);
     });
   }
 
