@@ -1,4 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
+import { manifestKeyOf } from '../../proto/store-layout.ts';
 import { baselineOfTaken, type Baseline } from '../memory/baseline.ts';
 import { hotList } from '../memory/hot-list.ts';
 import { dumpMode, type DumpMode } from '../memory/dump-mode.ts';
@@ -135,7 +136,7 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
   const body = encodeManifest(manifest, sealing);
   const ref = {
     id: options.id,
-    manifestKey: `${keyPrefix}checkpoints/${options.id}/manifest`,
+    manifestKey: manifestKeyOf({ keyPrefix, checkpoint: options.id }),
     manifestSha256: sha256Hex(body),
   };
   await store.putOnce(ref.manifestKey, body, { sha256: ref.manifestSha256, signal });

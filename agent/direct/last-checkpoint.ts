@@ -1,7 +1,9 @@
+import type { StoredObject } from '../../proto/s3/list.ts';
+import { checkpointsBelow, placeOfManifest } from '../../proto/store-layout.ts';
 import { maxManifestBytes, sealedBytes, type Manifest } from '../store/manifest.ts';
 import { parseManifestAt } from '../store/read-manifest.ts';
 import type { Sealing } from '../store/sealing.ts';
-import type { Store, StoredObject } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 
 /** An object that is worth having. */
 export type NamedObject = Pick<StoredObject, 'key' | 'bytes'>;
@@ -19,8 +21,8 @@ export async function packsOfLast(
   signal: AbortSignal,
 ): Promise<readonly NamedObject[]> {
   let newest: StoredObject | undefined;
-  for await (const object of store.list(`${keyPrefix}checkpoints/`, signal)) {
-    if (!object.key.endsWith('/manifest')) continue;
+  for await (const object of store.list(checkpointsBelow(keyPrefix), signal)) {
+    if (placeOfManifest(object.key) === undefined) continue;
     if (newest === undefined || object.modifiedMs > newest.modifiedMs) newest = object;
   }
   if (newest === undefined) return [];

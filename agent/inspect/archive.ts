@@ -1,7 +1,8 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
-import { logKeys, placeOfLogs } from '../store/logs.ts';
+import { placeOfManifest } from '../../proto/store-layout.ts';
+import { logKeys } from '../store/logs.ts';
 import { maxManifestBytes, sealedBytes, sha256Hex } from '../store/manifest.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyFor } from './keys.ts';
@@ -30,7 +31,8 @@ export async function exportCheckpoint(
 ): Promise<number> {
   const { manifest, bytes } = await openCheckpoint(store, manifestKey, keyFor, signal);
   const logs: { readonly name: string; readonly key: string; readonly body: Buffer }[] = [];
-  for (const [i, key] of (await logKeys(store, placeOfLogs(manifestKey), signal)).entries()) {
+  const place = placeOfManifest(manifestKey);
+  for (const [i, key] of (place === undefined ? [] : await logKeys(store, place, signal)).entries()) {
     logs.push({ name: `log-${i}`, key, body: Buffer.from(await store.get(key, maxManifestBytes, signal)) });
   }
   const objects = [

@@ -1,8 +1,9 @@
 import { mkdir, open, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { placeOfManifest } from '../../proto/store-layout.ts';
 import { pageBytes } from '../pages/page-size.ts';
 import { BufferPool } from '../store/buffer-pool.ts';
-import { placeOfLogs, readLogs } from '../store/logs.ts';
+import { readLogs } from '../store/logs.ts';
 import { packBytes, type Extent } from '../store/manifest.ts';
 import { PackReader } from '../store/pack-reader.ts';
 import type { Store } from '../store/store.ts';
@@ -63,7 +64,8 @@ export async function extractCheckpoint(
     });
   }
   // Last: what is wrong with them must not keep anybody from the checkpoint itself.
-  const logs = await readLogs(store, placeOfLogs(manifestKey), sealing, signal);
+  const place = placeOfManifest(manifestKey);
+  const logs = place === undefined ? [] : await readLogs(store, place, sealing, signal);
   if (logs.length > 0) await mkdir(join(to, 'logs'), { mode: 0o700 });
   for (const { name, content } of logs) {
     await withFile(join(to, 'logs', name), async (file) => file.writeFile(content));

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { PodferryError } from '../../proto/errors.ts';
 import type { Store as StoreSettings } from '../../proto/gen/agent/v1/agent.ts';
+import { placeOfManifest } from '../../proto/store-layout.ts';
 import { readHeader } from '../store/manifest-envelope.ts';
 import { maxManifestBytes, type Manifest } from '../store/manifest.ts';
 import { parseManifestAt } from '../store/read-manifest.ts';
@@ -59,7 +60,7 @@ export async function openCheckpoint(
 export async function manifestKeys(store: Store, prefix: string, signal: AbortSignal): Promise<string[]> {
   const keys: string[] = [];
   for await (const { key } of store.list(prefix, signal)) {
-    if (/(?:^|\/)checkpoints\/[^/]+\/manifest$/.test(key)) keys.push(key);
+    if (placeOfManifest(key) !== undefined) keys.push(key);
   }
   return keys.toSorted();
 }

@@ -1,3 +1,4 @@
+import { packsBelow } from '../../proto/store-layout.ts';
 import { packsOfLast } from '../direct/last-checkpoint.ts';
 import type { FindObjects } from '../direct/links.ts';
 import { sealingOf } from '../store/sealing.ts';
@@ -15,7 +16,7 @@ export const warm: RunOrder = async (order, { links, home, kits }) => {
     const sealing = sealingOf(home.welcome);
     const last: FindObjects = (store, signal) => packsOfLast(store, keyPrefix, sealing, signal);
     // Without the delta the next checkpoint names nothing of the last one.
-    await links.warm(`${keyPrefix}packs/`, off.has('delta') ? undefined : last);
+    await links.warm(packsBelow(keyPrefix), off.has('delta') ? undefined : last);
   }
   return { transfer: transferOf({}) };
 };

@@ -1,6 +1,6 @@
 import { PodferryError } from '../../proto/errors.ts';
+import { checkpointsBelow, markOf, packsBelow, placeOfLog, placeOfManifest } from '../../proto/store-layout.ts';
 import { maxManifestBytes, sha256Hex } from './manifest.ts';
-import { checkpointOfLog } from './logs.ts';
 import { parseManifestAt } from './read-manifest.ts';
 import {
   findGarbage,
@@ -35,7 +35,7 @@ export interface CollectOptions {
  * @throws PodferryError STORE_*
  */
 export async function storeTime(store: Store, keyPrefix: string, signal: AbortSignal): Promise<number> {
-  const key = `${keyPrefix}collected`;
+  const key = markOf(keyPrefix);
   const body = Buffer.from(markText);
   await store.put(key, body, { sha256: sha256Hex(body), signal });
   for await (const found of store.list(key, signal)) if (found.key === key) return found.modifiedMs;
@@ -53,8 +53,8 @@ export async function readCheckpoints(
 ): Promise<LiveCheckpoint[]> {
   const { store, keyPrefix, sealing, signal } = options;
   const checkpoints: LiveCheckpoint[] = [];
-  for await (const { key, modifiedMs } of store.list(`${keyPrefix}checkpoints/`, signal)) {
-    if (!key.endsWith('/manifest')) continue;
+  for await (const { key, modifiedMs } of store.list(checkpointsBelow(keyPrefix), signal)) {
+    if (placeOfManifest(key) === undefined) continue;
     const before = known.find((checkpoint) => checkpoint.manifestKey === key && checkpoint.storedMs === modifiedMs);
     if (before !== undefined) {
       checkpoints.push(before);
@@ -82,11 +82,11 @@ export async function collectGarbage(options: CollectOptions): Promise<Garbage> 
   const { store, keyPrefix, policy, nowMs, pinned, signal } = options;
   // Packs before manifests: a checkpoint that is completed in between names packs that are listed, never the other way round.
   const packs: StoredPack[] = [];
-  for await (const { key, modifiedMs } of store.list(`${keyPrefix}packs/`, signal)) packs.push({ key, modifiedMs });
+  for await (const { key, modifiedMs } of store.list(packsBelow(keyPrefix), signal)) packs.push({ key, modifiedMs });
   // So, too, logs: they are put when their manifest is there.
   const logs: StoredLog[] = [];
-  for await (const { key, modifiedMs } of store.list(`${keyPrefix}checkpoints/`, signal)) {
-    const checkpoint = checkpointOfLog(key);
+  for await (const { key, modifiedMs } of store.list(checkpointsBelow(keyPrefix), signal)) {
+    const checkpoint = placeOfLog(key)?.checkpoint;
     if (checkpoint !== undefined) logs.push({ key, modifiedMs, checkpoint });
   }
   const checkpoints = await readCheckpoints(options);

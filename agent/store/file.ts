@@ -3,7 +3,8 @@ import type { Dirent } from 'node:fs';
 import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PodferryError, type ErrorCode } from '../../proto/errors.ts';
-import type { Store, StoredObject, WriteOptions } from './store.ts';
+import type { StoredObject } from '../../proto/s3/list.ts';
+import type { Store, WriteOptions } from './store.ts';
 
 /** Objects on their way in; never listed. */
 const incoming = '.incoming';

@@ -1,3 +1,4 @@
+import { logsBelow, type CheckpointPlace } from '../../proto/store-layout.ts';
 import { invalid, maxManifestBytes, openManifest, sealEnvelope, type EnvelopeKind } from './manifest-envelope.ts';
 import { sha256Hex } from './manifest.ts';
 import type { Sealing } from './sealing.ts';
@@ -7,8 +8,6 @@ const kind: EnvelopeKind = { magic: Buffer.from('PODFELOG'), purpose: 'log', cal
 
 /** `dump.log`, `target.json`, ... */
 const logName = /^[a-z][a-z0-9.-]{0,63}$/;
-const logKey = /(?:^|\/)checkpoints\/([^/]+)\/logs\/[^/]+$/;
-const manifestKeyParts = /^(|.*\/)checkpoints\/([^/]+)\/manifest$/;
 
 /** What was said or measured during a move; not empty. */
 export interface LogFile {
@@ -16,37 +15,19 @@ export interface LogFile {
   readonly content: Buffer;
 }
 
-/** Beside which checkpoint. */
-export interface LogPlace {
-  /** Of the instance, ending in a slash. */
-  readonly keyPrefix: string;
-  readonly checkpoint: string;
-}
-
-const prefixOf = ({ keyPrefix, checkpoint }: LogPlace): string => `${keyPrefix}checkpoints/${checkpoint}/logs/`;
-
-/** The place of a checkpoint's logs, from its manifest's key. */
-export function placeOfLogs(manifestKey: string): LogPlace {
-  const [, keyPrefix = '', checkpoint = ''] = manifestKeyParts.exec(manifestKey) ?? [];
-  return { keyPrefix, checkpoint };
-}
-
-/** The checkpoint that the object under this key is a log of, by its key; undefined when it is none. */
-export const checkpointOfLog = (key: string): string | undefined => logKey.exec(key)?.[1];
-
 /**
  * Puts a log beside its checkpoint. To be called when that is complete: what is of no checkpoint is garbage.
  * @throws PodferryError of the store
  */
 export async function storeLog(
   store: Store,
-  place: LogPlace,
+  place: CheckpointPlace,
   file: LogFile,
   sealing: Sealing,
   signal: AbortSignal,
 ): Promise<void> {
   const body = sealLog(place.checkpoint, file, sealing);
-  await store.put(prefixOf(place) + file.name, body, { sha256: sha256Hex(body), signal });
+  await store.put(logsBelow(place) + file.name, body, { sha256: sha256Hex(body), signal });
 }
 
 /** A log is sealed as a manifest is, under a key of its own, and bound to its checkpoint and name. */
@@ -55,9 +36,9 @@ export function sealLog(checkpoint: string, { name, content }: LogFile, sealing:
 }
 
 /** The keys of a checkpoint's logs, sorted. @throws PodferryError of the store */
-export async function logKeys(store: Store, place: LogPlace, signal: AbortSignal): Promise<string[]> {
+export async function logKeys(store: Store, place: CheckpointPlace, signal: AbortSignal): Promise<string[]> {
   const keys: string[] = [];
-  for await (const { key } of store.list(prefixOf(place), signal)) keys.push(key);
+  for await (const { key } of store.list(logsBelow(place), signal)) keys.push(key);
   return keys.toSorted();
 }
 
@@ -67,7 +48,7 @@ export async function logKeys(store: Store, place: LogPlace, signal: AbortSignal
  */
 export async function readLogs(
   store: Store,
-  place: LogPlace,
+  place: CheckpointPlace,
   sealing: Sealing,
   signal: AbortSignal,
 ): Promise<LogFile[]> {
@@ -76,7 +57,7 @@ export async function readLogs(
     const body = Buffer.from(await store.get(key, maxManifestBytes, signal));
     const { header, content } = openManifest(body, sealing, key, kind);
     const { checkpoint, name = '' } = header;
-    if (checkpoint !== place.checkpoint || prefixOf(place) + name !== key || !logName.test(name)) {
+    if (checkpoint !== place.checkpoint || logsBelow(place) + name !== key || !logName.test(name)) {
       throw invalid(key, `it is ${name} of checkpoint ${checkpoint}`);
     }
     logs.push({ name, content });

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { packObject } from '../../proto/store-layout.ts';
 import { areaOf, marginBytes, type BufferPool } from './buffer-pool.ts';
 import { inlineFrames, type Frames } from './frame-threads.ts';
 import { packKey } from './frames.ts';
@@ -115,7 +116,7 @@ export class PackUpload {
       const job = { key: packKey(sealing, name), area, rawAt: marginBytes, rawBytes: bytes };
       const sealed = await frames.seal({ ...job, compresses });
       signal.throwIfAborted();
-      const key = `${keyPrefix}packs/${name}`;
+      const key = packObject(keyPrefix, name);
       await store.put(key, Buffer.from(area, 0, sealed.bytes), { sha256: sealed.sha256, signal });
       this.#packs[pack.index] = { key, bytes, frames: [...sealed.frames], sha256: sealed.sha256 };
       this.#storedBytes += sealed.bytes;

@@ -1,4 +1,5 @@
 import { PodferryError } from '../../proto/errors.ts';
+import { placeOfManifest } from '../../proto/store-layout.ts';
 import { maxManifestBytes, parseManifest, sha256Hex, type CheckpointRef, type Manifest } from './manifest.ts';
 import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
@@ -10,7 +11,7 @@ import type { Store } from './store.ts';
 export function parseManifestAt(key: string, bytes: Uint8Array, sealing: Sealing): Manifest {
   const manifest = parseManifest(bytes, sealing, key);
   const { checkpoint } = manifest;
-  if (!`/${key}`.endsWith(`/checkpoints/${checkpoint}/manifest`)) {
+  if (placeOfManifest(key)?.checkpoint !== checkpoint) {
     throw new PodferryError('MANIFEST_INVALID', `${key} is of another checkpoint, ${checkpoint}`, { key, checkpoint });
   }
   return manifest;

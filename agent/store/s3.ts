@@ -1,21 +1,21 @@
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
+import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { PodferryError } from '../../proto/errors.ts';
 import {
   createS3Client,
   defaultTimeouts,
-  isDirectoryBucket,
   signWith,
   tries,
   type S3Settings,
   type S3Timeouts,
-} from './s3-client.ts';
-import { deleteOneByOne, deleteTogether } from './s3-delete.ts';
-import { isTransient, statusOf, storeError } from './s3-errors.ts';
+} from '../../proto/s3/client.ts';
+import { deletesOf } from '../../proto/s3/delete.ts';
+import { isTransient, statusOf, storeError } from '../../proto/s3/errors.ts';
+import { listPages } from '../../proto/s3/list.ts';
 import type { Store, WriteOptions } from './store.ts';
 
-export type { S3Settings } from './s3-client.ts';
+export type { S3Settings } from '../../proto/s3/client.ts';
 
 const backOffMs = 100;
 
@@ -74,9 +74,7 @@ async function again<T>(key: string, signal: AbortSignal, read: () => Promise<T>
 export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defaultTimeouts): ClosableStore {
   const client = createS3Client(settings, timeouts);
   const { bucket: Bucket } = settings;
-  // Ceph asks for the right to remove several on the bucket itself, which credentials for a prefix do not have.
-  const isOneByOne = settings.type === 'gcs' || settings.sessionToken !== undefined;
-  const remove = isOneByOne ? deleteOneByOne : deleteTogether;
+  const remove = deletesOf(settings);
 
   async function send(key: string, body: Uint8Array, options: WriteOptions, once: boolean): Promise<void> {
     const command = new PutObjectCommand({
@@ -183,20 +181,7 @@ export function createS3Store(settings: S3Settings, timeouts: S3Timeouts = defau
     },
 
     async *list(prefix, signal) {
-      let ContinuationToken: string | undefined;
-      // Directory buckets list by folders only.
-      const Prefix = isDirectoryBucket(Bucket) ? prefix.slice(0, prefix.lastIndexOf('/') + 1) : prefix;
-      do {
-        const command: ListObjectsV2Command = new ListObjectsV2Command({ Bucket, Prefix, ContinuationToken });
-        const page = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
-          throw storeError(error, 'read', prefix, signal);
-        });
-        for (const { Key: key, Size: bytes, LastModified } of page.Contents ?? []) {
-          if (key?.startsWith(prefix) === true)
-            yield { key, bytes: bytes ?? 0, modifiedMs: LastModified?.getTime() ?? 0 };
-        }
-        ContinuationToken = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-      } while (ContinuationToken !== undefined);
+      for await (const { objects } of listPages(client, Bucket, prefix, signal)) yield* objects;
     },
 
     async delete(keys, signal) {

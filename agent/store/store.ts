@@ -1,15 +1,10 @@
+import type { StoredObject } from '../../proto/s3/list.ts';
+
 /** Options of a write. */
 export interface WriteOptions {
   /** Hex SHA-256 of the body; the store's server refuses other bytes. */
   readonly sha256: string;
   readonly signal: AbortSignal;
-}
-
-/** An object as a listing shows it. */
-export interface StoredObject {
-  readonly key: string;
-  readonly bytes: number;
-  readonly modifiedMs: number;
 }
 
 /**

@@ -1,15 +1,10 @@
 import { annotations } from '../../proto/names.ts';
+import { instancePrefix, type InstancePlace } from '../../proto/store-layout.ts';
 import type { Retention, Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Cache } from '../kube/informer.ts';
 import type { Keys } from '../keys/keys.ts';
 import { controllerOf, type Pod, type ReplicaSet } from '../kube/objects.ts';
 import type { ScopedStores } from '../store/scoped-store.ts';
-
-/** The workload a pod belongs to. */
-interface Workload {
-  readonly kind: string;
-  readonly name: string;
-}
 
 export interface WelcomeDeps {
   readonly pods: Cache<Pod>;
@@ -34,13 +29,7 @@ export async function welcomeFor(podUid: string, d: WelcomeDeps): Promise<Welcom
   const workload = workloadOf(pod, d.replicaSets);
   if (workload === undefined) return undefined;
   const instance = instanceOf(pod);
-  const parts = [
-    ...(d.prefix === '' ? [] : [d.prefix]),
-    pod.metadata.namespace ?? '',
-    `${workload.kind.toLowerCase()}-${workload.name}`,
-    instance,
-  ];
-  const keyPrefix = `${parts.join('/')}/`;
+  const keyPrefix = instancePrefix(d.prefix, { namespace: pod.metadata.namespace ?? '', workload, instance });
   return {
     store: d.scoped === undefined ? d.store : await d.scoped.storeFor(keyPrefix, instance),
     keyPrefix,
@@ -68,7 +57,7 @@ export function generationOf(pod: Pod): number {
  * belongs to the ReplicaSet that will adopt it.
  * @returns undefined while its ReplicaSet is unknown
  */
-function workloadOf(pod: Pod, replicaSets: Cache<ReplicaSet>): Workload | undefined {
+function workloadOf(pod: Pod, replicaSets: Cache<ReplicaSet>): InstancePlace['workload'] | undefined {
   const owner = controllerOf(pod);
   const replicaSetUid = owner === undefined ? pod.metadata.annotations?.[annotations.replicaSet] : owner.uid;
   if (replicaSetUid === undefined) return { kind: 'Pod', name: pod.metadata.name };

@@ -1,5 +1,6 @@
 import { PodferryError } from '../../proto/errors.ts';
-import type { Store, StoredObject } from '../../agent/store/store.ts';
+import type { StoredObject } from '../../proto/s3/list.ts';
+import type { Store } from '../../agent/store/store.ts';
 import { sha256Hex } from '../../agent/store/manifest.ts';
 
 /** An object store in memory. Tests change `objects` to damage what is stored, and set `refusesPuts` to make writes fail. */

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { checkpointOfLog, readLogs, sealLog, storeLog } from '../../../../agent/store/logs.ts';
+import { readLogs, sealLog, storeLog } from '../../../../agent/store/logs.ts';
 import { parseManifest } from '../../../../agent/store/manifest.ts';
 import { codeOf } from '../../../fakes/expect-code.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
@@ -56,13 +56,5 @@ describe('agent/store/logs', () => {
 
   it('is no manifest', () => {
     expect(() => parseManifest(whole, sealing)).to.throw('it is no manifest of Podferry');
-  });
-
-  it('knows by its key what is a log', () => {
-    expect(checkpointOfLog(key)).to.equal('c-1');
-    expect(checkpointOfLog('checkpoints/c-1/logs/a')).to.equal('c-1');
-    for (const other of ['p/checkpoints/c-1/manifest', 'p/packs/logs/x', 'p/checkpoints/c-1/logs/']) {
-      expect(checkpointOfLog(other)).to.equal(undefined);
-    }
   });
 });

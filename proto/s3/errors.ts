@@ -1,4 +1,4 @@
-import { PodferryError, type ErrorCode } from '../../proto/errors.ts';
+import { PodferryError, type ErrorCode } from '../errors.ts';
 
 type Doing = 'read' | 'write';
 

@@ -18,7 +18,7 @@ interface Seen {
   readonly headers: IncomingMessage['headers'];
 }
 
-describe('agent/store/s3-client', () => {
+describe('proto/s3/client', () => {
   let server: Server;
   let seen: Seen[];
   let store: ClosableStore;

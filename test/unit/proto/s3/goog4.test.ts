@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { toGoogle } from '../../../../agent/store/goog4.ts';
+import { toGoogle } from '../../../../proto/s3/goog4.ts';
 
 const now = new Date('2026-03-04T05:06:07.890Z');
 const keys = { accessKeyId: 'GOOG1E', secretAccessKey: 'a-secret' };
@@ -17,7 +17,7 @@ const request = {
   },
 };
 
-describe('agent/store/goog4', () => {
+describe('proto/s3/goog4', () => {
   it("says everything in Google's words, and nothing in Amazon's", () => {
     const { headers, query } = toGoogle(request, keys, now);
     const { authorization, ...others } = headers as Record<string, string>;

@@ -1,12 +1,24 @@
 import { DeleteObjectCommand, DeleteObjectsCommand, type S3Client } from '@aws-sdk/client-s3';
-import { PodferryError } from '../../proto/errors.ts';
-import { statusOf, storeError } from './s3-errors.ts';
+import { PodferryError } from '../errors.ts';
+import type { S3Settings } from './client.ts';
+import { statusOf, storeError } from './errors.ts';
 
 /** Most that one request may remove. */
 const deletesAtOnce = 1000;
 const parallelDeletes = 8;
 
-/** Removes objects, up to a thousand in a request. @throws PodferryError as Store.delete */
+type Delete = (client: S3Client, bucket: string, keys: readonly string[], signal: AbortSignal) => Promise<void>;
+
+/** How objects are removed from a store with these credentials. */
+export function deletesOf({ type, sessionToken }: S3Settings): Delete {
+  // Ceph asks for the right to remove several on the bucket itself, which credentials for a prefix do not have.
+  return type === 'gcs' || sessionToken !== undefined ? deleteOneByOne : deleteTogether;
+}
+
+/**
+ * Removes objects, up to a thousand in a request; those that are not there count as removed.
+ * @throws PodferryError STORE_UNREACHABLE | STORE_DENIED | STORE_WRITE_FAILED; some may be gone by then
+ */
 export async function deleteTogether(
   client: S3Client,
   Bucket: string,

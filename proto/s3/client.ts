@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { S3Client } from '@aws-sdk/client-s3';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { Store as StoreSettings } from '../../proto/gen/agent/v1/agent.ts';
+import type { Store as StoreSettings } from '../gen/agent/v1/agent.ts';
 import { toGoogle, type Signable } from './goog4.ts';
 
 /** Where the objects are and who we are there; the operator's Welcome carries it. Kept in memory only. */
