@@ -49,7 +49,7 @@ export class S3Server {
     if (refusal !== undefined) refuse(response, refusal.status, refusal.code);
     else if (request.method === 'PUT') this.#put(key, request, response, body);
     else if (request.method === 'DELETE') this.#deleteOne(key, response);
-    else if (request.method === 'POST') this.#delete(response, body.toString());
+    else if (request.method === 'POST') this.#delete(request.headers, response, body.toString());
     else if (url.searchParams.has('list-type')) this.#list(url.searchParams, response);
     else this.#get(key, request.headers.range, response);
   }
@@ -89,9 +89,17 @@ export class S3Server {
 
   #list(query: URLSearchParams, response: ServerResponse): void {
     const after = query.get('continuation-token') ?? '';
-    const keys = [...this.objects.keys()].filter((key) => key.startsWith(query.get('prefix') ?? '') && key > after);
+    const prefix = query.get('prefix') ?? '';
+    const delimiter = query.get('delimiter');
+    const entryOf = (key: string): string => {
+      const end = delimiter === null ? -1 : key.indexOf(delimiter, prefix.length);
+      return end < 0 ? key : key.slice(0, end + 1);
+    };
+    const entries = new Set([...this.objects.keys()].filter((key) => key.startsWith(prefix)).map(entryOf));
+    const keys = [...entries].filter((key) => key > after);
     const page = keys.toSorted().slice(0, keysOfPage);
     const contents = page.map((key) => {
+      if (key.endsWith('/')) return `<CommonPrefixes><Prefix>${xml(key)}</Prefix></CommonPrefixes>`;
       const { body, modified } = this.objects.get(key) ?? { body: Buffer.alloc(0), modified: new Date(0) };
       return `<Contents><Key>${xml(key)}</Key><Size>${body.byteLength}</Size><LastModified>${modified.toISOString()}</LastModified></Contents>`;
     });
@@ -107,8 +115,10 @@ export class S3Server {
     else refuse(response, 404, 'NoSuchKey');
   }
 
-  #delete(response: ServerResponse, body: string): void {
-    if (this.dialect === 'google') {
+  #delete(headers: IncomingMessage['headers'], response: ServerResponse, body: string): void {
+    const isChecked = Object.keys(headers).some((name) => /^(?:content-md5|x-amz-checksum-\w+)$/.test(name));
+    const count = body.match(/<Object>/g)?.length ?? 0;
+    if (this.dialect === 'google' || !isChecked || count > 1000) {
       refuse(response, 400, 'InvalidArgument');
       return;
     }
