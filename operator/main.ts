@@ -14,6 +14,7 @@ import { createKubeClient, type KubeClient } from './kube/client.ts';
 import { createLeader, type Leader } from './kube/leader.ts';
 import { markLeader, unmarkLeader } from './leading.ts';
 import { createOperator, type Operator } from './operator.ts';
+import { openObjectStore } from './store/object-store.ts';
 import { createScopedStores } from './store/scoped-store.ts';
 
 const certificateEveryMs = 10_000;
@@ -36,7 +37,9 @@ async function run(config: Config, log: Log): Promise<number> {
   const { store, role, prefix, retention } = config;
   const scoped = role && createScopedStores(store, role);
   const keys = createKeys(masterKey);
-  const operator = createOperator({ client, clock: systemClock, log, store, scoped, prefix, retention, keys });
+  const objects = openObjectStore(store);
+  const settings = { store, scoped, objects, prefix, retention, keys };
+  const operator = createOperator({ client, clock: systemClock, log, ...settings });
 
   const health = createHealthServer(() => operator.problems());
   health.listen(config.healthPort);
@@ -71,6 +74,7 @@ async function run(config: Config, log: Log): Promise<number> {
   health.close();
   await operator.stop();
   scoped?.close();
+  objects?.close();
   if (!isLost) await leader.release();
   await certificate;
   return isLost ? 1 : 0;

@@ -2,6 +2,7 @@ import { annotations } from '../proto/names.ts';
 import type { Retention, Store } from '../proto/gen/agent/v1/agent.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import type { Clock } from './clock.ts';
+import { startCollecting, type CollectingTimes } from './collecting/collecting.ts';
 import { createAgents, type PodIdentity } from './hub/agents.ts';
 import { createAuthenticate } from './hub/auth.ts';
 import { createHub, type Hub } from './hub/hub.ts';
@@ -17,6 +18,7 @@ import { isFinished } from './migration/conditions.ts';
 import { parseMigration } from './migration/parse.ts';
 import { reconcile, reconcileErrorFields, type Deps } from './migration/reconcile.ts';
 import { reconcileServing } from './serving/reconcile-serving.ts';
+import type { ObjectStore } from './store/object-store.ts';
 import type { ScopedStores } from './store/scoped-store.ts';
 import { reconcileTrigger } from './trigger/reconcile-trigger.ts';
 
@@ -30,6 +32,9 @@ export interface OperatorOptions {
   readonly prefix: string;
   readonly retention: Retention;
   readonly keys: Keys;
+  /** Where instances that are gone have left something; undefined: the operator does not reach it. */
+  readonly objects?: ObjectStore | undefined;
+  readonly collecting?: CollectingTimes | undefined;
 }
 
 export interface Operator {
@@ -64,7 +69,9 @@ export function createOperator(options: OperatorOptions): Operator {
   const informers = { migrations, pods, replicaSets, nodes };
   const agents = createAgents(clock);
   const events = createEvents(client, clock, log);
-  let work: { readonly migrations: Queue; readonly pods: Queue } | undefined;
+  let work:
+    | { readonly migrations: Queue; readonly pods: Queue; readonly collecting: { stop(): Promise<void> } | undefined }
+    | undefined;
 
   const hub = createHub({
     authenticate: createAuthenticate(client, pods, clock),
@@ -125,6 +132,27 @@ export function createOperator(options: OperatorOptions): Operator {
     return {};
   }
 
+  function collect(): { stop(): Promise<void> } | undefined {
+    const { objects, prefix, retention, collecting: times, store } = options;
+    if (objects === undefined) {
+      log.info('what instances that are gone have stored stays: the operator does not reach the store', {
+        type: store.type,
+      });
+      return undefined;
+    }
+    return startCollecting({
+      objects,
+      prefix,
+      ttlMs: retention.ttlSeconds * 1_000,
+      client,
+      clock,
+      pods,
+      migrations,
+      log,
+      times,
+    });
+  }
+
   return {
     hub,
     start() {
@@ -145,7 +173,7 @@ export function createOperator(options: OperatorOptions): Operator {
         onError: (key, error, delayMs) =>
           log.warn('migration not reconciled', reconcileErrorFields(key, error, delayMs)),
       });
-      work = { migrations: migrationQueue, pods: podQueue };
+      work = { migrations: migrationQueue, pods: podQueue, collecting: collect() };
       for (const object of migrations.list()) migrationQueue.add(keyOf(object));
       for (const pod of pods.list()) if (isOfInterest(pod)) podQueue.add(keyOf(pod));
     },
@@ -162,6 +190,7 @@ export function createOperator(options: OperatorOptions): Operator {
       await Promise.all([
         stopping?.migrations.stop(),
         stopping?.pods.stop(),
+        stopping?.collecting?.stop(),
         ...Object.values(informers).map(async (each) => each.stop()),
       ]);
     },
