@@ -1,6 +1,7 @@
 import type { PodferryError } from '../proto/errors.ts';
 import { OrderKind, OrderStatus, type AgentState, type Transfer } from '../proto/gen/agent/v1/agent.ts';
 import type { Journal, JournalFile } from './journal.ts';
+import type { Finding } from './preflight/checks.ts';
 import { phaseOf } from './roles.ts';
 
 export interface LedgerDeps {
@@ -22,14 +23,14 @@ export interface Ledger {
   endOrder(status: OrderStatus, failure?: PodferryError, next?: Partial<Journal>): Promise<void>;
   /** Told with the next change. */
   setTransfer(transfer: Transfer | undefined): void;
-  setPreflight(reasons: readonly string[]): void;
+  setPreflight(findings: readonly Finding[]): void;
 }
 
 /** Keeps the journal; every change of it is on its volume before anybody is told. */
 export function createLedger(deps: LedgerDeps): Ledger {
   let journal = deps.first;
   let transfer: Transfer | undefined;
-  let preflight: readonly string[] = [];
+  let findings: readonly Finding[] = [];
 
   const state = (): AgentState => ({
     phase: phaseOf(journal),
@@ -41,7 +42,8 @@ export function createLedger(deps: LedgerDeps): Ledger {
     checkpoint: journal.checkpoint,
     transfer,
     appPid: journal.appPid ?? 0,
-    preflight: [...preflight],
+    preflight: findings.map(({ code }) => code),
+    findings: [...findings],
     directPort: deps.directPort(),
     draining: journal.draining,
   });
@@ -65,8 +67,8 @@ export function createLedger(deps: LedgerDeps): Ledger {
     setTransfer(moved) {
       transfer = moved === undefined ? undefined : { ...moved, directBytes: BigInt(deps.directBytes()) };
     },
-    setPreflight(reasons) {
-      preflight = reasons;
+    setPreflight(found) {
+      findings = found;
     },
   };
 }

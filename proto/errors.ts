@@ -62,7 +62,7 @@ export const errorKinds = {
   // what an application uses that cannot be moved (preflight)
   IO_URING_IN_USE: {
     retryable: false,
-    hint: 'refuse io_uring to the container by its seccompProfile (RuntimeDefault of containerd 2 does); Node.js and others then use epoll',
+    hint: 'Node.js: set UV_USE_IO_URING=0, or let migration.io/remedies: auto do it; others: refuse io_uring by the seccompProfile (RuntimeDefault of containerd 2 does)',
   },
   TERMINAL_IN_USE: { retryable: false, hint: 'remove tty: true (or stdin) from the container' },
   GPU_IN_USE: { retryable: false, hint: 'processes that hold a GPU cannot move' },
@@ -74,8 +74,86 @@ export const errorKinds = {
     retryable: false,
     hint: 'shared memory of shmget belongs to the pod, not to the process; PostgreSQL cannot do without it',
   },
+  DEVICE_IN_USE: { retryable: false, hint: 'close the device: what it holds for the process stays on the node' },
+  HUGE_PAGES_IN_USE: {
+    retryable: false,
+    hint: 'let the application use ordinary pages; transparent huge pages may stay',
+  },
+  FILE_KIND_UNSUPPORTED: {
+    retryable: false,
+    hint: 'CRIU cannot take along files of this kind; switch off in the application what uses them',
+  },
+  MPTCP_IN_USE: {
+    retryable: false,
+    hint: 'Go: set GODEBUG=multipathtcp=0, or let migration.io/remedies: auto do it; others: use plain TCP',
+  },
+  SOCKET_KIND_UNSUPPORTED: {
+    retryable: false,
+    hint: 'TCP, UDP, raw, UNIX, netlink and packet sockets move; close the others',
+  },
+  UNIX_PEER_OUTSIDE: {
+    retryable: true,
+    hint: 'close the UNIX socket before a move, or connect to the other process by TCP',
+  },
+  INOTIFY_ON_OVERLAY: {
+    retryable: false,
+    hint: '.NET: set DOTNET_USE_POLLING_FILE_WATCHER=1, or let migration.io/remedies: auto do it; others: poll, or keep what is watched on a volume',
+  },
+  FILE_OUTSIDE_MOUNTS: {
+    retryable: false,
+    hint: 'close files of file systems that the container does not see, or no longer sees',
+  },
+  DELETED_FILE_LARGE: {
+    retryable: true,
+    hint: 'a deleted file that is still open travels in memory, up to 64 MiB: close it, shrink it, or keep its name',
+  },
+  FILE_NAME_LOST: {
+    retryable: true,
+    hint: 'the file was deleted under the name by which it was opened, but has another: open it again by that',
+  },
+  PROCESS_TRACED: { retryable: true, hint: 'end the debugger or tracer (strace, gdb) first' },
+  PROCESS_WATCHED: { retryable: true, hint: 'the application holds a pidfd of a process that does not move; close it' },
+  NAMESPACE_NESTED: {
+    retryable: false,
+    hint: 'processes in namespaces of their own (sandboxes, containers in containers) cannot move; switch that off',
+  },
+
+  // what a pod is bound to its node by
+  VOLUME_BOUND: {
+    retryable: false,
+    hint: 'while both pods exist a volume must be usable on both nodes: use ReadWriteMany, or state that is not on a volume',
+  },
+  HOST_NETWORK: {
+    retryable: false,
+    hint: 'with hostNetwork: true addresses and ports belong to the node and change in a move',
+  },
+  HOST_IPC: {
+    retryable: false,
+    hint: 'with hostIPC: true shared memory belongs to the node and does not move; remove it',
+  },
+  RUNTIME_SANDBOXED: {
+    retryable: false,
+    hint: 'CRIU sees no processes of sandboxes such as gVisor and Kata; use a runtimeClassName of plain containers',
+  },
+
+  // the node to move to
+  NODE_UNKNOWN: { retryable: false, hint: 'spec.targetNode names no node of the cluster; correct it or leave it out' },
+  NODE_UNSUITABLE: { retryable: true, hint: 'name another node, or none: the scheduler then takes one that fits' },
+  NODE_FULL: { retryable: true, hint: 'make room on the node, or name another one or none' },
+  CPU_FEATURES_MISSING: {
+    retryable: true,
+    hint: 'move to a node whose CPU has all features of the present one, such as one of the same machine type',
+  },
+  CRIU_OLDER: {
+    retryable: true,
+    hint: 'both agents must have the same CRIU, or the target a newer one: use one agent image',
+  },
 
   // checkpoint and restore
+  KERNEL_UNSUPPORTED: {
+    retryable: false,
+    hint: 'move from and to nodes whose kernel has what the message names',
+  },
   CRIU_UNSUPPORTED: { retryable: false, hint: 'use an agent image with CRIU 4.2.1 or newer' },
   CRIU_DUMP_FAILED: { retryable: true, hint: "the application continues; the message holds CRIU's reason" },
   CRIU_RESTORE_FAILED: { retryable: true, hint: "the source continues; the message holds CRIU's reason" },

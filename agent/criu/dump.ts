@@ -12,7 +12,7 @@ import { command, encodeHeader } from './page-xfer.ts';
 const abortGraceMs = 10_000;
 
 /** Open files without a name travel inside the images, which are in memory, up to this size each. */
-const ghostLimit = '64M';
+export const ghostLimitBytes = 64 * 1024 * 1024;
 
 const logName = 'dump.log';
 
@@ -59,7 +59,7 @@ const dumpOptions = [
   '--file-locks',
   '--manage-cgroups=ignore',
   '--ghost-limit',
-  ghostLimit,
+  String(ghostLimitBytes),
 ];
 
 /**

@@ -1,5 +1,8 @@
 /** A line of /proc/PID/mountinfo; paths are byte strings (latin1). */
 export interface Mount {
+  readonly id: number;
+  /** Of its file system: `major:minor`. */
+  readonly device: string;
   /** Root of the mount within its file system. */
   readonly root: string;
   readonly point: string;
@@ -14,12 +17,12 @@ export interface Mount {
 export function parseMountinfo(text: string): Mount[] {
   return text.split('\n').flatMap((line) => {
     const [left, right] = line.split(' - ');
-    const [, , , root, point] = left?.split(' ') ?? [];
+    const [id, , device, root, point] = left?.split(' ') ?? [];
     const [fsType, , superOptions] = right?.split(' ') ?? [];
-    if (root === undefined || point === undefined || fsType === undefined) return [];
-    return [
-      { root: unescapeOctal(root), point: unescapeOctal(point), fsType, superOptions: superOptions?.split(',') ?? [] },
-    ];
+    if (id === undefined || device === undefined || root === undefined) return [];
+    if (point === undefined || fsType === undefined) return [];
+    const paths = { root: unescapeOctal(root), point: unescapeOctal(point) };
+    return [{ id: Number(id), device, ...paths, fsType, superOptions: superOptions?.split(',') ?? [] }];
   });
 }
 

@@ -7,6 +7,7 @@ import type { Journal } from '../journal.ts';
 import type { Placeholder } from '../launch/placeholder.ts';
 import type { HostFacts } from '../store/manifest.ts';
 import type { MemoryHolder } from '../memory/holder.ts';
+import type { Finding } from '../preflight/checks.ts';
 import type { Store } from '../store/store.ts';
 
 /** What an order works with. Everything in it is true when the order starts. */
@@ -47,7 +48,7 @@ export interface Drain {
 export interface OrderResult {
   readonly journal?: Partial<Journal>;
   readonly transfer?: Transfer;
-  readonly preflight?: readonly string[];
+  readonly preflight?: readonly Finding[];
   /** Pages still arrive after the order is done. */
   readonly drain?: Drain;
 }

@@ -1,18 +1,25 @@
+import { PodferryError } from '../../proto/errors.ts';
+import { paths } from '../../proto/names.ts';
 import { markReady, clearReady } from '../launch/ready-mark.ts';
 import { OrderKind, type Order } from '../../proto/gen/agent/v1/agent.ts';
 import { hold } from '../launch/channel.ts';
 import { continueTree, killTree } from '../launch/process-tree.ts';
-import { preflightReasons } from './preflight.ts';
 import type { Journal } from '../journal.ts';
+import { findingsIn } from '../preflight/checks.ts';
+import { gatherFacts } from '../preflight/gather.ts';
 import type { RunOrder } from './context.ts';
 
 const channelDeadlineMs = 5_000;
 const killDeadlineMs = 30_000;
 
 /** PREFLIGHT: what of the application cannot be moved; changes nothing. */
-export const preflight: RunOrder = async (_order, { journal }) => ({
-  preflight: await preflightReasons(journal.appPid),
-});
+export const preflight: RunOrder = async (_order, { journal, placeholder, facts }) => {
+  const { appPid } = journal;
+  if (appPid === undefined) throw new PodferryError('APP_NOT_RUNNING', 'the application does not run');
+  const binary = paths.placeholderInImage;
+  const gathered = await gatherFacts({ rootPid: appPid, containerPid: placeholder.pid, binary, criu: facts.criu });
+  return { preflight: findingsIn(gathered) };
+};
 
 /** RESUME: continues the stopped tree; the rollback. A no-op when nothing is stopped. */
 export const resume: RunOrder = async (_order, { journal }) => {

@@ -139,6 +139,7 @@ export function agentState(change: Partial<AgentState> = {}): AgentState {
     transfer: undefined,
     appPid: 0,
     preflight: [],
+    findings: [],
     directPort: 0,
     draining: false,
     ...change,

@@ -123,11 +123,11 @@ describe('the ferry', () => {
 
   it('carries out an order once, and answers its repetition with the same state', async () => {
     const { ferry, reports, told } = await start({});
-    ferry.order(order(ORDER_KIND_PREFLIGHT));
-    const first = await told('the end of the order', ended(ORDER_KIND_PREFLIGHT));
+    ferry.order(order(ORDER_KIND_RESUME));
+    const first = await told('the end of the order', ended(ORDER_KIND_RESUME));
     expect(first.status).to.equal(ORDER_STATUS_DONE);
     const before = reports.length;
-    ferry.order(order(ORDER_KIND_PREFLIGHT));
+    ferry.order(order(ORDER_KIND_RESUME));
     expect(reports.slice(before)).to.deep.equal([first]);
   });
 

@@ -118,6 +118,8 @@ export interface AgentState {
   directPort: number;
   /** target: it runs (or may run) while pages still arrive; a checkpoint is refused with DRAINING */
   draining: boolean;
+  /** the reasons of `preflight`, each with what exactly was found */
+  findings: Failure[];
 }
 
 export interface Failure {
@@ -435,6 +437,7 @@ function createBaseAgentState(): AgentState {
     preflight: [],
     directPort: 0,
     draining: false,
+    findings: [],
   };
 }
 
@@ -475,6 +478,9 @@ export const AgentState: MessageFns<AgentState> = {
     }
     if (message.draining !== false) {
       writer.uint32(96).bool(message.draining);
+    }
+    for (const v of message.findings) {
+      Failure.encode(v!, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -586,6 +592,14 @@ export const AgentState: MessageFns<AgentState> = {
             }
 
             message.draining = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.findings.push(Failure.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -6,7 +6,7 @@ import { findArgs, loadListing, parseListing, saveListing } from '../../../../ag
 import type { Mount } from '../../../../agent/launch/mounts.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
 
-const mount = (point: string): Mount => ({ root: '/', point, fsType: 'ext4', superOptions: [] });
+const mount = (point: string): Mount => ({ id: 1, device: '0:1', root: '/', point, fsType: 'ext4', superOptions: [] });
 
 async function* chunked(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);

@@ -30,6 +30,7 @@ function state(phase: AppPhase): AgentState {
     attempt: 0,
     appPid: 1,
     preflight: [],
+  findings: [],
     directPort: 0,
     draining: false,
     ...none,

@@ -10,8 +10,15 @@ describe('parseMountinfo', () => {
       '',
     ].join('\n');
     expect(parseMountinfo(text)).to.deep.equal([
-      { root: '/a b', point: '/mnt\ttab\\', fsType: 'ext4', superOptions: ['rw', 'errors=continue'] },
-      { root: '/', point: '/proc', fsType: 'proc', superOptions: ['rw'] },
+      {
+        id: 36,
+        device: '98:0',
+        root: '/a b',
+        point: '/mnt\ttab\\',
+        fsType: 'ext4',
+        superOptions: ['rw', 'errors=continue'],
+      },
+      { id: 37, device: '0:22', root: '/', point: '/proc', fsType: 'proc', superOptions: ['rw'] },
     ]);
   });
 
