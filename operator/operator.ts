@@ -12,7 +12,15 @@ import { paths, type KubeClient } from './kube/client.ts';
 import type { Keys } from './keys/keys.ts';
 import { createEvents } from './kube/events.ts';
 import { createInformer, type Informer } from './kube/informer.ts';
-import { keyOf, type Key, type KubeObject, type Node, type Pod, type ReplicaSet } from './kube/objects.ts';
+import {
+  keyOf,
+  type Key,
+  type KubeObject,
+  type Node,
+  type PersistentVolumeClaim,
+  type Pod,
+  type ReplicaSet,
+} from './kube/objects.ts';
 import { createQueue, type Queue } from './kube/queue.ts';
 import { isFinished } from './migration/conditions.ts';
 import { parseMigration } from './migration/parse.ts';
@@ -66,7 +74,8 @@ export function createOperator(options: OperatorOptions): Operator {
   const pods = informer<Pod>(paths.pods);
   const replicaSets = informer<ReplicaSet>(paths.replicaSets);
   const nodes = informer<Node>(paths.nodes);
-  const informers = { migrations, pods, replicaSets, nodes };
+  const claims = informer<PersistentVolumeClaim>(paths.claims);
+  const informers = { migrations, pods, replicaSets, nodes, claims };
   const agents = createAgents(clock);
   const events = createEvents(client, clock, log);
   let work:

@@ -1,7 +1,7 @@
 import { agentEnv, annotations, containers, paths, tokenAudience, volumes } from '../proto/names.ts';
 import type { Container, JsonObject, PodTemplate } from './pod-template.ts';
 import type { Settings } from './settings.ts';
-import { quantityInNanos } from './quantity.ts';
+import { quantityInNanos } from '../proto/quantity.ts';
 import { isJsonObject } from './pod-template.ts';
 
 /**

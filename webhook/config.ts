@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { PodferryError } from '../proto/errors.ts';
 import { ports, services, systemNamespace } from '../proto/names.ts';
-import { quantityInNanos } from './quantity.ts';
+import { quantityInNanos } from '../proto/quantity.ts';
 
 const quantity = z.string().refine((text) => (quantityInNanos(text) ?? 0n) > 0n, 'is no positive quantity');
 

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { hasVanished } from '../launch/proc-stat.ts';
 import { parseMountinfo, type Mount } from '../launch/mounts.ts';
 import { applicationTree } from '../launch/process-tree.ts';
 import type { Facts } from './facts.ts';
+import { kernelLacks } from './kernel.ts';
 import { filesOf, namespacesOf, tracerOf, unstoppable } from './processes.ts';
 import { socketsOf } from './sockets.ts';
 
@@ -11,13 +12,6 @@ const socketsDeadlineMs = 10_000;
 
 /** A thread that waits for a disk, or that has just forked, is in the kernel for less. */
 const stuckAfterMs = 500;
-
-/** What the kernel shows only with what CRIU needs. @see CRIU's Linux_kernel requirements */
-const kernelOptions: readonly { readonly option: string; readonly shows: string }[] = [
-  { option: 'CONFIG_CHECKPOINT_RESTORE', shows: '/proc/sys/kernel/ns_last_pid' },
-  { option: 'CONFIG_CHECKPOINT_RESTORE', shows: `/proc/${process.pid}/map_files` },
-  { option: 'CONFIG_PROC_CHILDREN', shows: `/proc/${process.pid}/task/${process.pid}/children` },
-];
 
 export interface GatherOptions {
   readonly rootPid: number;
@@ -47,7 +41,7 @@ export async function gatherFacts({ rootPid, containerPid, binary, criu }: Gathe
   }));
   return {
     criu,
-    kernelLacks: [...new Set(kernelOptions.filter(({ shows }) => !existsSync(shows)).map(({ option }) => option))],
+    kernelLacks: kernelLacks(),
     processes,
     mounts: mountsOf(rootPid),
     containerNamespaces: namespacesOf(containerPid),

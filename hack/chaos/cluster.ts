@@ -130,6 +130,8 @@ export class Cluster {
       target,
       targetAgent: targetUid === undefined ? undefined : this.hub.agents.view(targetUid),
       targetNodeIsReady: true,
+      namedNode: undefined,
+      claims: new Map(),
       otherMigration: undefined,
       secret: createHash('sha256').update(migration.metadata.uid).digest(),
       hubSinceMs: this.#sinceMs,

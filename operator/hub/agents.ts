@@ -12,6 +12,8 @@ export interface PodIdentity {
 /** What is known of a pod's agent. */
 export interface AgentView {
   readonly isConnected: boolean;
+  /** What it said of itself and its node. */
+  readonly hello: Hello;
   /** Its last word; undefined until the first one. */
   readonly state: AgentState | undefined;
   /** Since when (our clock) its application is in the phase of `state`; after a new connection: since then. */
@@ -67,7 +69,7 @@ export function createAgents(clock: Clock): Agents {
   }
 
   return {
-    register(pod, _hello, stream) {
+    register(pod, hello, stream) {
       const before = entries.get(pod.uid);
       before?.stream?.close('replaced by a newer stream of the same pod');
       const nowMs = clock.now();
@@ -75,7 +77,7 @@ export function createAgents(clock: Clock): Agents {
         pod,
         stream,
         sent: undefined,
-        view: { isConnected: true, state: undefined, phaseSinceMs: nowMs, sinceMs: nowMs },
+        view: { isConnected: true, hello, state: undefined, phaseSinceMs: nowMs, sinceMs: nowMs },
       });
       return {
         report(state) {

@@ -132,6 +132,7 @@ export function pathTo(base: string, ...segments: readonly string[]): string {
 export const paths = {
   pods: '/api/v1/pods',
   nodes: '/api/v1/nodes',
+  claims: '/api/v1/persistentvolumeclaims',
   replicaSets: '/apis/apps/v1/replicasets',
   tokenReviews: '/apis/authentication.k8s.io/v1/tokenreviews',
   pod: (namespace: string, name: string): string => pathTo('/api/v1/namespaces', namespace, 'pods', name),

@@ -43,6 +43,12 @@ export interface NewMeta {
 
 export interface Container {
   readonly name: string;
+  readonly image?: string;
+  readonly ports?: readonly {
+    readonly containerPort?: number;
+    readonly hostPort?: number;
+    readonly protocol?: string;
+  }[];
   readonly [field: string]: unknown;
 }
 
@@ -61,6 +67,20 @@ export interface Affinity {
   readonly [field: string]: unknown;
 }
 
+export interface Toleration {
+  readonly key?: string;
+  readonly operator?: string;
+  readonly value?: string;
+  readonly effect?: string;
+}
+
+export interface Volume {
+  readonly name: string;
+  readonly persistentVolumeClaim?: { readonly claimName: string };
+  readonly ephemeral?: unknown;
+  readonly [field: string]: unknown;
+}
+
 export interface PodSpec {
   readonly nodeName?: string;
   readonly hostname?: string;
@@ -68,6 +88,10 @@ export interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly readinessGates?: readonly { readonly conditionType: string }[];
+  readonly hostNetwork?: boolean;
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  readonly tolerations?: readonly Toleration[];
+  readonly volumes?: readonly Volume[];
   readonly [field: string]: unknown;
 }
 
@@ -116,8 +140,23 @@ export interface ReplicaSet extends KubeObject {
   };
 }
 
+export interface Taint {
+  readonly key: string;
+  readonly value?: string;
+  readonly effect: string;
+}
+
 export interface Node extends KubeObject {
-  readonly status?: { readonly conditions?: readonly ObjectCondition[] };
+  readonly spec?: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] };
+  readonly status?: {
+    readonly conditions?: readonly ObjectCondition[];
+    readonly allocatable?: Readonly<Record<string, string>>;
+    readonly images?: readonly { readonly names?: readonly string[] | null }[];
+  };
+}
+
+export interface PersistentVolumeClaim extends KubeObject {
+  readonly spec?: { readonly accessModes?: readonly string[] };
 }
 
 /** `<namespace>/<name>`: what queues and caches are keyed by. */

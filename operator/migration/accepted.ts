@@ -3,7 +3,10 @@ import { isRunning } from '../hub/agents.ts';
 import { generationOf, instanceOf } from '../hub/welcome.ts';
 import { controllerOf, hasEnded, isTerminating, type Pod } from '../kube/objects.ts';
 import { codeOf } from './conditions.ts';
+import { failOf, findingsOf, type Finding } from './findings.ts';
+import { imagesMissing, nodeFindings } from './node-fit.ts';
 import { done, fail, wait, type Fail, type StepResult } from './step.ts';
+import { volumeFindings } from './volumes.ts';
 import { attempt, chosenContainer, isInjected, sendOrder, wordOn, type World } from './world.ts';
 
 const preflightMs = 30_000;
@@ -42,11 +45,10 @@ export function accepted(world: World): StepResult {
     return fail(codeOf(word.failure?.code), word.failure?.message ?? 'the preflight check failed');
   }
   if (word?.status === OrderStatus.ORDER_STATUS_DONE) {
-    const [reason] = word.preflight;
-    if (reason !== undefined) {
-      return fail(codeOf(reason), `the process cannot be moved: ${word.preflight.join(', ')}`);
-    }
-    return done('Movable', `pod ${source.metadata.name} on node ${nodeName} can be moved`, { patch });
+    const obstacles = failOf([...podFindings(world, source), ...findingsOf(word)]);
+    if (obstacles !== undefined) return obstacles;
+    const movable = `pod ${source.metadata.name} on node ${nodeName} can be moved`;
+    return done('Movable', movable + pullNote(world, source), { patch });
   }
   if (!isRunning(sourceAgent)) {
     return wait('APP_NOT_RUNNING', 'AppNotRunning', 'the application does not run yet', { patch });
@@ -55,6 +57,16 @@ export function accepted(world: World): StepResult {
     patch,
     actions: [sendOrder(world, source.metadata.uid, OrderKind.ORDER_KIND_PREFLIGHT, { timeoutMs: preflightMs })],
   });
+}
+
+/** What stands against a second pod like the source beside it. */
+function podFindings({ claims, namedNode }: World, { spec }: Pod): readonly Finding[] {
+  return [...volumeFindings(spec, claims), ...(namedNode === undefined ? [] : nodeFindings(spec, namedNode))];
+}
+
+function pullNote({ namedNode }: World, { spec }: Pod): string {
+  const missing = namedNode === undefined ? [] : imagesMissing(spec, namedNode.node);
+  return missing.length === 0 ? '' : `; node ${namedNode?.name} pulls ${missing.join(', ')} first`;
 }
 
 function refusalOf(world: World, source: Pod): Fail | undefined {

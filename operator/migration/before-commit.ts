@@ -8,6 +8,8 @@ import {
 import type { CheckpointStatus } from '../../proto/migration.ts';
 import { conditionStatus, hasEnded, isContainerRunning, isTerminating, type Pod } from '../kube/objects.ts';
 import { codeOf, isTrue } from './conditions.ts';
+import { failOf } from './findings.ts';
+import { differences } from './machines.ts';
 import { done, fail, wait, type StepResult } from './step.ts';
 import { checkpointIdOf, howToMove, optionsOf } from './copy-ahead.ts';
 import { targetPod } from './target-pod.ts';
@@ -50,6 +52,11 @@ export function targetPrepared(world: World): StepResult {
   const isWaiting = targetAgent?.isConnected === true && targetAgent.state?.phase === AppPhase.APP_PHASE_WAITING;
   if (!isWaiting || !isContainerRunning(target, container)) {
     return wait('TARGET_NOT_READY', 'Starting', `pod ${target.metadata.name}: ${whatItWaitsFor(target)}`, { patch });
+  }
+  const { sourceAgent } = world;
+  if (sourceAgent !== undefined) {
+    const obstacles = failOf(differences(sourceAgent.hello, targetAgent.hello));
+    if (obstacles !== undefined) return obstacles;
   }
   // stored first, so that a roll back knows for certain whether the source may have been stopped
   return done('Waiting', `pod ${target.metadata.name} on node ${target.spec.nodeName ?? ''} waits for the process`, {

@@ -80,9 +80,10 @@ export function codeOf(text: string | undefined): ErrorCode {
   return text !== undefined && isErrorCode(text) ? text : 'INTERNAL';
 }
 
-/** The message with what a person does next. */
+/** The message with what a person does next, unless it says so already. */
 export function withHint(code: ErrorCode, message: string): string {
-  return `${message} (${errorKinds[code].hint})`;
+  const { hint } = errorKinds[code];
+  return message.includes(hint) ? message : `${message} (${hint})`;
 }
 
 export function isoTime(ms: number): string {

@@ -9,11 +9,14 @@ import {
   keyOf,
   type Key,
   type KubeObject,
+  hasEnded,
   type Node,
+  type PersistentVolumeClaim,
   type Pod,
   type ReplicaSet,
 } from '../kube/objects.ts';
 import { isFinished, isTrue } from './conditions.ts';
+import type { NamedNode } from './node-fit.ts';
 import { parseMigration } from './parse.ts';
 import { targetPodName } from './target-pod.ts';
 import { attempt, type World } from './world.ts';
@@ -24,6 +27,7 @@ export interface Sources {
   readonly pods: Cache<Pod>;
   readonly replicaSets: Cache<ReplicaSet>;
   readonly nodes: Cache<Node>;
+  readonly claims: Cache<PersistentVolumeClaim>;
   readonly agents: Pick<Agents, 'view'>;
   readonly keys: Pick<Keys, 'moveSecret'>;
   readonly hubSinceMs: number;
@@ -55,6 +59,8 @@ export function observe(key: Key, s: Sources): World | undefined {
     target,
     targetAgent: target === undefined ? undefined : s.agents.view(target.metadata.uid),
     targetNodeIsReady: isNodeReady(target, s),
+    namedNode: isTrue(status, 'Accepted') ? undefined : namedNode(spec.targetNode, s),
+    claims: claimsOf(source, s),
     otherMigration: source === undefined ? undefined : otherMigration(migration, source, s),
     secret: s.keys.moveSecret(metadata.uid, status.attempt ?? attempt),
     hubSinceMs: s.hubSinceMs,
@@ -74,6 +80,22 @@ function targetOf({ status, metadata }: Migration, s: Sources): Pod | undefined 
 function isNodeReady(pod: Pod | undefined, s: Sources): boolean {
   const name = pod?.spec.nodeName;
   return name === undefined || isReady(s.nodes.get(`/${name}`));
+}
+
+function namedNode(name: string | undefined, s: Sources): NamedNode | undefined {
+  if (name === undefined) return undefined;
+  const pods = Array.from(s.pods.list()).filter((pod) => pod.spec.nodeName === name && !hasEnded(pod));
+  return { name, node: s.nodes.get(`/${name}`), pods };
+}
+
+function claimsOf(pod: Pod | undefined, s: Sources): ReadonlyMap<string, PersistentVolumeClaim> {
+  const names = pod?.spec.volumes?.flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []) ?? [];
+  return new Map(
+    names.flatMap((name) => {
+      const claim = s.claims.get(`${pod?.metadata.namespace ?? 'default'}/${name}`);
+      return claim === undefined ? [] : [[name, claim] as const];
+    }),
+  );
 }
 
 function otherMigration(migration: Migration, source: Pod, s: Sources): string | undefined {

@@ -3,7 +3,8 @@ import { Original } from '../../proto/injection.ts';
 import type { AgentState, Order, OrderKind } from '../../proto/gen/agent/v1/agent.ts';
 import type { Migration, MigrationStatus } from '../../proto/migration.ts';
 import type { AgentView } from '../hub/agents.ts';
-import type { NewPod, Pod, ReplicaSet } from '../kube/objects.ts';
+import type { NewPod, PersistentVolumeClaim, Pod, ReplicaSet } from '../kube/objects.ts';
+import type { NamedNode } from './node-fit.ts';
 
 /** Everything that a plan may know: read at one moment, from caches and from the agents' last words. */
 export interface World {
@@ -22,6 +23,10 @@ export interface World {
   readonly target: Pod | undefined;
   readonly targetAgent: AgentView | undefined;
   readonly targetNodeIsReady: boolean;
+  /** The node that the Migration names, until it is accepted. */
+  readonly namedNode: NamedNode | undefined;
+  /** Of the source's volumes, by the claim's name. */
+  readonly claims: ReadonlyMap<string, PersistentVolumeClaim>;
   /** Name of an unfinished Migration that came first and moves (or made) the same pod. */
   readonly otherMigration: string | undefined;
   /** Of this attempt: with it its two agents prove themselves to each other. */

@@ -19,7 +19,14 @@ async function knock(address: string, ca: Buffer, token: string | undefined): Pr
   const metadata = new Metadata();
   if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
   const stream = client.connect(metadata, { deadline: Date.now() + 10_000 });
-  const hello = { agentVersion: 'x', criuVersion: '4.2.1', kernelRelease: 'x', machine: 'x86_64', cpuFlags: [] };
+  const hello = {
+    agentVersion: 'x',
+    criuVersion: '4.2.1',
+    kernelRelease: 'x',
+    machine: 'x86_64',
+    cpuFlags: [],
+    kernelLacks: [],
+  };
   const message: AgentMessage = { message: { $case: 'hello', value: hello } };
   stream.write(message);
   try {

@@ -61,6 +61,8 @@ export function world(change: Partial<World> & { readonly status?: MigrationStat
     target: undefined,
     targetAgent: undefined,
     targetNodeIsReady: true,
+    namedNode: undefined,
+    claims: new Map(),
     otherMigration: undefined,
     secret: given.secret,
     hubSinceMs: startMs,

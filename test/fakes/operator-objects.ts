@@ -1,8 +1,15 @@
 import { annotations, containers, podTemplateHash, servingGate } from '../../proto/names.ts';
-import { AppPhase, OrderKind, OrderStatus, type AgentState, type Transfer } from '../../proto/gen/agent/v1/agent.ts';
+import {
+  AppPhase,
+  OrderKind,
+  OrderStatus,
+  type AgentState,
+  type Hello,
+  type Transfer,
+} from '../../proto/gen/agent/v1/agent.ts';
 import type { Migration, MigrationStatus } from '../../proto/migration.ts';
 import type { AgentView } from '../../operator/hub/agents.ts';
-import type { Node, Pod, ReplicaSet } from '../../operator/kube/objects.ts';
+import type { Node, PersistentVolumeClaim, Pod, ReplicaSet } from '../../operator/kube/objects.ts';
 
 /** Objects of one small workload, as the API server would send them: the starting point of the operator's tests. */
 export const sourceUid = '11111111-1111-4111-8111-111111111111';
@@ -35,6 +42,17 @@ export function node(name: string, isReady = true): Node {
     metadata: { name, uid: `node-${name}`, resourceVersion: '1', creationTimestamp: created },
     status: { conditions: [{ type: 'Ready', status: isReady ? 'True' : 'Unknown' }] },
   };
+}
+
+export function claim(name: string, ...accessModes: readonly string[]): PersistentVolumeClaim {
+  const metadata = {
+    name,
+    namespace: 'default',
+    uid: `claim-${name}`,
+    resourceVersion: '1',
+    creationTimestamp: created,
+  };
+  return { metadata, spec: { accessModes } };
 }
 
 export function pod(
@@ -157,8 +175,17 @@ export function word(
 }
 
 export function view(state: AgentState | undefined, change: Partial<AgentView> = {}): AgentView {
-  return { isConnected: true, state, phaseSinceMs: startMs, sinceMs: startMs, ...change };
+  return { isConnected: true, hello, state, phaseSinceMs: startMs, sinceMs: startMs, ...change };
 }
+
+export const hello: Hello = {
+  agentVersion: 'test',
+  criuVersion: '4.2.1',
+  kernelRelease: '6.1',
+  machine: 'x86_64',
+  cpuFlags: ['avx', 'sse2'],
+  kernelLacks: [],
+};
 
 export const noTransfer: Transfer = {
   pageBytes: 0n,

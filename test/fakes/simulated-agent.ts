@@ -6,11 +6,12 @@ import {
   OrderStatus,
   type AgentMessage,
   type AgentState,
+  type Hello,
   type OperatorMessage,
   type Order,
   type Welcome,
 } from '../../proto/gen/agent/v1/agent.ts';
-import { agentState, noTransfer } from './operator-objects.ts';
+import { agentState, hello, noTransfer } from './operator-objects.ts';
 
 export interface SimulatedAgentOptions {
   readonly address: string;
@@ -20,11 +21,11 @@ export interface SimulatedAgentOptions {
   readonly phase: AppPhase;
   /** Called for each order that is new; what it answers is the agent's next state. */
   readonly obey?: (order: Order, state: AgentState) => Partial<AgentState>;
+  /** Where its greeting differs. */
+  readonly hello?: Partial<Hello>;
   /** How long it works on an order. */
   readonly tookMs?: (order: Order) => number;
 }
-
-const hello = { agentVersion: 'test', criuVersion: '4.2.1', kernelRelease: '6.1', machine: 'x86_64', cpuFlags: [] };
 
 /** The agent's side of the contract, over real gRPC and TLS, with a process that exists only in words. */
 export class SimulatedAgent {
@@ -57,7 +58,7 @@ export class SimulatedAgent {
     });
     stream.on('error', () => this.reconnect(stream));
     stream.on('end', () => this.reconnect(stream));
-    stream.write({ message: { $case: 'hello', value: hello } });
+    stream.write({ message: { $case: 'hello', value: { ...hello, ...this.options.hello } } });
     stream.write({ message: { $case: 'state', value: this.state } });
   }
 

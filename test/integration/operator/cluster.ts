@@ -121,7 +121,11 @@ export class Cluster {
   }
 
   /** A pod as the injected Deployment would have it. */
-  async createPod(name: string, annotations: Readonly<Record<string, string>>): Promise<Pod> {
+  async createPod(
+    name: string,
+    annotations: Readonly<Record<string, string>>,
+    spec: Readonly<Record<string, unknown>> = {},
+  ): Promise<Pod> {
     const { client, namespace } = this;
     return (await client.call({
       method: 'POST',
@@ -145,6 +149,7 @@ export class Cluster {
             { name: 'app', image: 'app' },
             { name: containers.agent, image: 'agent' },
           ],
+          ...spec,
         },
       },
     })) as Pod;
@@ -167,13 +172,23 @@ export class Cluster {
     return { apiVersion: 'apps/v1', kind: 'ReplicaSet', name, uid: this.replicaSetUid, controller: true };
   }
 
+  /** A node of this test alone; to be removed by it. */
+  async createCordonedNode(name: string): Promise<void> {
+    const body = { metadata: { name }, spec: { unschedulable: true } };
+    await this.client.call({ method: 'POST', path: paths.nodes, body });
+  }
+
   private async createNode(name: string): Promise<void> {
     try {
       await this.client.call({ method: 'POST', path: paths.nodes, body: { metadata: { name } } });
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
     }
-    await this.patchStatus(pathTo(paths.nodes, name), { conditions: [{ type: 'Ready', status: 'True' }] });
+    const path = pathTo(paths.nodes, name);
+    await this.patchStatus(path, { conditions: [{ type: 'Ready', status: 'True' }] });
+    // as the node controller does: the taint that every new node is given goes once it is ready
+    const body = { spec: { taints: null } };
+    await this.client.call({ method: 'PATCH', path, contentType: patchTypes.merge, body });
   }
 
   private async patchStatus(path: string, status: unknown): Promise<void> {

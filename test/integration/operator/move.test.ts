@@ -3,13 +3,20 @@ import type { AddressInfo } from 'node:net';
 import type tls from 'node:tls';
 import { expect } from 'chai';
 import { createLog } from '../../../proto/logging.ts';
-import { AppPhase, OrderKind, OrderStatus, type AgentState, type Order } from '../../../proto/gen/agent/v1/agent.ts';
+import {
+  AppPhase,
+  OrderKind,
+  OrderStatus,
+  type AgentState,
+  type Hello,
+  type Order,
+} from '../../../proto/gen/agent/v1/agent.ts';
 import type { Migration } from '../../../proto/migration.ts';
 import { annotations, podTemplateHash, servingGate } from '../../../proto/names.ts';
 import { systemClock } from '../../../operator/clock.ts';
 import { createTlsServer, readKeyPair } from '../../../operator/hub/tls.ts';
 import { migrationPath } from '../../../operator/kube/apply.ts';
-import { patchTypes, paths, type KubeClient } from '../../../operator/kube/client.ts';
+import { patchTypes, paths, pathTo, type KubeClient } from '../../../operator/kube/client.ts';
 import { conditionStatus, controllerOf, type Pod } from '../../../operator/kube/objects.ts';
 import { createKeys } from '../../../operator/keys/keys.ts';
 import { createOperator, type Operator } from '../../../operator/operator.ts';
@@ -94,6 +101,7 @@ describe('operator with a real API server and simulated agents', function () {
     phase: AppPhase,
     obey?: (order: Order, state: AgentState) => Partial<AgentState>,
     tookMs?: (order: Order) => number,
+    hello?: Partial<Hello>,
   ): Promise<SimulatedAgent> {
     const { name, uid } = pod.metadata;
     const token = async (): Promise<string> => cluster.token({ name, uid });
@@ -105,6 +113,7 @@ describe('operator with a real API server and simulated agents', function () {
       phase,
       ...(obey && { obey }),
       ...(tookMs && { tookMs }),
+      ...(hello && { hello }),
     });
     agents.push(agent);
     await agent.connect();
@@ -114,8 +123,9 @@ describe('operator with a real API server and simulated agents', function () {
   async function startSource(
     obey?: (order: Order) => Partial<AgentState>,
     tookMs?: (order: Order) => number,
+    spec: Readonly<Record<string, unknown>> = {},
   ): Promise<{ pod: Pod; agent: SimulatedAgent }> {
-    const pod = await cluster.createPod('web-1', {});
+    const pod = await cluster.createPod('web-1', {}, spec);
     const agent = await startAgent(pod, AppPhase.APP_PHASE_RUNNING, obey, tookMs);
     await until('the source serves', async () => {
       const seen = await cluster.get<Pod>(paths.pod(cluster.namespace, 'web-1'));
@@ -127,11 +137,12 @@ describe('operator with a real API server and simulated agents', function () {
   async function startTarget(
     obey?: (order: Order) => Partial<AgentState>,
     tookMs?: (order: Order) => number,
+    hello?: Partial<Hello>,
   ): Promise<{ pod: Pod; agent: SimulatedAgent }> {
     const pod = await until('the target pod is there', async () =>
       (await cluster.pods()).find((each) => each.metadata.annotations?.[annotations.restore] !== undefined),
     );
-    return { pod, agent: await startAgent(pod, AppPhase.APP_PHASE_WAITING, obey, tookMs) };
+    return { pod, agent: await startAgent(pod, AppPhase.APP_PHASE_WAITING, obey, tookMs, hello) };
   }
 
   async function createMigration(spec: Record<string, unknown> = {}, name = 'move'): Promise<void> {
@@ -302,6 +313,53 @@ describe('operator with a real API server and simulated agents', function () {
     });
     const { status } = await finished();
     expect(status.failure?.code).to.equal('TARGET_LOST');
+    expect(source.agent.state.phase).to.equal(AppPhase.APP_PHASE_RUNNING);
+    expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
+  });
+
+  it('tells every reason at once, of the pod, the node and the process, and makes no target', async () => {
+    const { client, namespace } = cluster;
+    const claim = {
+      metadata: { name: 'data' },
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+    };
+    await client.call({
+      method: 'POST',
+      path: pathTo('/api/v1/namespaces', namespace, 'persistentvolumeclaims'),
+      body: claim,
+    });
+    const nodeName = `cordoned-${namespace}`;
+    await cluster.createCordonedNode(nodeName);
+    try {
+      const findings = [{ code: 'GPU_IN_USE', message: 'process 7 (app) has /dev/nvidia0 (fd 3)' }];
+      const source = await startSource(() => ({ preflight: ['GPU_IN_USE'], findings }), undefined, {
+        volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+      });
+      await createMigration({ targetNode: nodeName });
+      const { status } = await finished();
+      expect(status.failure?.code).to.equal('VOLUME_BOUND');
+      const accepted = status.conditions?.find((condition) => condition.type === 'Accepted');
+      expect(accepted?.reason).to.equal('VolumeBound');
+      expect(accepted?.message)
+        .to.include('3 reasons')
+        .and.include('VOLUME_BOUND: volume data (claim data) is ReadWriteOnce')
+        .and.include(`NODE_UNSUITABLE: node ${nodeName} is cordoned`)
+        .and.include('GPU_IN_USE: process 7 (app) has /dev/nvidia0 (fd 3)');
+      expect(source.agent.orders).to.deep.equal([ORDER_KIND_PREFLIGHT]);
+      expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
+    } finally {
+      await client.call({ method: 'DELETE', path: pathTo(paths.nodes, nodeName) });
+    }
+  });
+
+  it('never stops the source for a target whose CPU lacks what the process may use', async () => {
+    const source = await startSource();
+    await createMigration();
+    await startTarget(undefined, undefined, { cpuFlags: ['sse2'], criuVersion: '4.2.0' });
+    const { status } = await finished();
+    expect(status.failure?.code).to.equal('CRIU_OLDER');
+    expect(status.failure?.message).to.include("CPU_FEATURES_MISSING: the CPU of the target's node lacks avx");
+    expect(source.agent.orders).to.deep.equal([ORDER_KIND_PREFLIGHT]);
     expect(source.agent.state.phase).to.equal(AppPhase.APP_PHASE_RUNNING);
     expect((await cluster.pods()).map((pod) => pod.metadata.name)).to.deep.equal(['web-1']);
   });

@@ -88,6 +88,8 @@ export interface Hello {
   machine: string;
   /** of /proc/cpuinfo, sorted */
   cpuFlags: string[];
+  /** options of the kernel without which there is no checkpoint or restore */
+  kernelLacks: string[];
 }
 
 /** What is true in the pod now. Sent whole on each change. */
@@ -334,7 +336,7 @@ export const AgentMessage: MessageFns<AgentMessage> = {
 };
 
 function createBaseHello(): Hello {
-  return { agentVersion: "", criuVersion: "", kernelRelease: "", machine: "", cpuFlags: [] };
+  return { agentVersion: "", criuVersion: "", kernelRelease: "", machine: "", cpuFlags: [], kernelLacks: [] };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -353,6 +355,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.cpuFlags) {
       writer.uint32(42).string(v!);
+    }
+    for (const v of message.kernelLacks) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -408,6 +413,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.cpuFlags.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.kernelLacks.push(reader.string());
             continue;
           }
         }

@@ -19,7 +19,14 @@ import {
 
 const silent = winston.createLogger({ silent: true });
 const serverName = 'podferry-operator.migration-system.svc';
-const hello = { agentVersion: '1', criuVersion: '4.2.1', kernelRelease: '6', machine: 'x86_64', cpuFlags: ['sse'] };
+const hello = {
+  agentVersion: '1',
+  criuVersion: '4.2.1',
+  kernelRelease: '6',
+  machine: 'x86_64',
+  cpuFlags: ['sse'],
+  kernelLacks: [],
+};
 
 function state(phase: AppPhase): AgentState {
   const nothing = { failure: undefined, checkpoint: undefined, transfer: undefined };
@@ -30,7 +37,7 @@ function state(phase: AppPhase): AgentState {
     attempt: 0,
     appPid: 1,
     preflight: [],
-  findings: [],
+    findings: [],
     directPort: 0,
     draining: false,
     ...none,

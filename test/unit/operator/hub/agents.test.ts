@@ -4,7 +4,7 @@ import { createAgents, type Agents, type AgentStream } from '../../../../operato
 import { agentState } from '../../../fakes/operator-objects.ts';
 
 const podIdentity = { uid: 'u', namespace: 'ns', name: 'p' };
-const hello = { agentVersion: '', criuVersion: '', kernelRelease: '', machine: '', cpuFlags: [] };
+const hello = { agentVersion: '', criuVersion: '', kernelRelease: '', machine: '', cpuFlags: [], kernelLacks: [] };
 const order: Order = {
   kind: OrderKind.ORDER_KIND_CHECKPOINT,
   migrationUid: 'm',

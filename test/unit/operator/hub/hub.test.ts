@@ -165,7 +165,7 @@ describe('operator/hub over TLS', () => {
   const hello: AgentMessage = {
     message: {
       $case: 'hello',
-      value: { agentVersion: 'x', criuVersion: '4.2.1', kernelRelease: '', machine: '', cpuFlags: [] },
+      value: { agentVersion: 'x', criuVersion: '4.2.1', kernelRelease: '', machine: '', cpuFlags: [], kernelLacks: [] },
     },
   };
   const state: AgentMessage = { message: { $case: 'state', value: agentState() } };

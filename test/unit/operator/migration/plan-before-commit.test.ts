@@ -73,6 +73,23 @@ const cases: readonly Case[] = [
     failure: 'CGROUP_UNREACHABLE',
   },
   {
+    name: 'a volume of one node',
+    world: world({
+      source: pod({ spec: { volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data-0' } }] } }),
+      claims: new Map([['data-0', given.claim('data-0', 'ReadWriteOnce')]]),
+      sourceAgent: view(word(APP_PHASE_RUNNING, ORDER_KIND_PREFLIGHT, DONE)),
+    }),
+    failure: 'VOLUME_BOUND',
+  },
+  {
+    name: 'a named node that is none',
+    world: world({
+      namedNode: { name: 'n9', node: undefined, pods: [] },
+      sourceAgent: view(word(APP_PHASE_RUNNING, ORDER_KIND_PREFLIGHT, DONE)),
+    }),
+    failure: 'NODE_UNKNOWN',
+  },
+  {
     name: 'a process whose memory is still arriving',
     world: world({ sourceAgent: view(agentState({ draining: true })) }),
     actions: [],
@@ -115,6 +132,17 @@ const cases: readonly Case[] = [
     actions: [],
     isTrue: 'TargetPrepared',
     phase: 'PreCopying',
+  },
+  {
+    name: 'a target on a CPU that lacks what the process may use: the source is never stopped',
+    world: world({
+      status: doneUpTo('Accepted'),
+      target: target(),
+      targetAgent: { ...waiting, hello: { ...given.hello, cpuFlags: ['sse2'] } },
+    }),
+    actions: [],
+    isNotTrue: 'TargetPrepared',
+    failure: 'CPU_FEATURES_MISSING',
   },
   {
     name: 'a target that never starts',

@@ -163,6 +163,8 @@ export class Simulation {
       target: this.target,
       targetAgent: this.target === undefined || this.targetAgent === undefined ? undefined : viewOf(this.targetAgent),
       targetNodeIsReady: this.targetNodeIsReady,
+      namedNode: undefined,
+      claims: new Map(),
       otherMigration: undefined,
       secret: given.secret,
       hubSinceMs: given.startMs,
@@ -405,7 +407,7 @@ function newAgent(phase: AppPhase, nowMs = given.startMs): SimulatedAgent {
 
 function viewOf(agent: SimulatedAgent): AgentView {
   const { isConnected, state, sinceMs, phaseSinceMs } = agent;
-  return { isConnected, state, sinceMs, phaseSinceMs };
+  return { isConnected, hello: given.hello, state, sinceMs, phaseSinceMs };
 }
 
 function terminating(pod: Pod, nowMs: number, graceSeconds: number): Pod {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { quantityInNanos } from '../../../webhook/quantity.ts';
+import { quantityInNanos } from '../../../proto/quantity.ts';
 
 const equal: readonly (readonly [unknown, unknown])[] = [
   ['1', '1000m'],
