@@ -10,6 +10,8 @@ export const Original = z.object({
   command: z.array(z.string()).optional(),
   args: z.array(z.string()).optional(),
   startupProbe: z.unknown().optional(),
+  /** Variables that were added, or had the value `before`. */
+  env: z.array(z.object({ name: z.string(), value: z.string(), before: z.string().optional() })).optional(),
   shareProcessNamespace: z.boolean().optional(),
   /** Fields of the pod spec or container that the injection had to create, so that taking them back leaves no empty list. */
   created: z.array(z.string()).default([]),

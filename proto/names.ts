@@ -10,6 +10,8 @@ export const annotations = {
   /** Which container moves; needed when a pod has several of the user's own. */
   container: `${group}/container`,
   agentImage: `${group}/agent-image`,
+  /** `auto` sets environment variables that keep runtimes from using what cannot be moved; `none` (the default) does not. */
+  remedies: `${group}/remedies`,
 
   /** On a pod: `requested` makes the operator create a Migration for it, then the annotation is removed. */
   trigger: `${group}/trigger`,

@@ -121,7 +121,7 @@ export function dataDirsOf(container: Container, { spec }: PodTemplate): readonl
     .map(({ mountPath }) => mountPath);
 }
 
-function fromField(name: string, fieldPath: string): JsonObject {
+function fromField(name: string, fieldPath: string): NonNullable<Container['env']>[number] {
   return { name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } };
 }
 

@@ -1,6 +1,7 @@
 import { annotations, containers, paths, servingGate, volumes } from '../proto/names.ts';
 import { Original } from '../proto/injection.ts';
 import { type Container, type PodTemplate, isJsonObject, without } from './pod-template.ts';
+import { withoutRemedies } from './remedies.ts';
 import type { Skip } from './skip.ts';
 
 export type Ejection =
@@ -89,7 +90,7 @@ function specOf(spec: PodTemplate['spec'], original: Original): PodTemplate['spe
     ...spec,
     containers: spec.containers
       .filter(({ name }) => name !== containers.agent)
-      .map((container) => withCommand(withoutOwn(container, original), container === chosen, original)),
+      .map((container) => (container === chosen ? theirs(container, original) : withoutOwn(container, original))),
     ...kept('initContainers', spec.initContainers, (one) => !ownContainers.includes(one.name)),
     ...kept('volumes', spec.volumes, (one) => !ownVolumes.includes(one.name)),
     ...kept('readinessGates', spec.readinessGates, (one) => one.conditionType !== servingGate),
@@ -118,8 +119,13 @@ function withoutOwn(container: Container, original: Original): Container {
   return { ...without(unmounted, 'startupProbe'), ...pick(original, 'startupProbe') };
 }
 
-function withCommand(container: Container, isChosen: boolean, original: Original): Container {
-  if (!isChosen || !isPlaceholder(container)) return container;
+/** The chosen container as it was. */
+function theirs(container: Container, original: Original): Container {
+  return withCommand(withoutRemedies(withoutOwn(container, original), original), original);
+}
+
+function withCommand(container: Container, original: Original): Container {
+  if (!isPlaceholder(container)) return container;
   const args = container.args === undefined ? pick(original, 'args') : { args: container.args };
   return { ...without(container, 'command', 'args'), ...pick(original, 'command'), ...args };
 }

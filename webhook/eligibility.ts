@@ -7,6 +7,7 @@ export interface Options {
   readonly enabled: boolean;
   readonly container?: string | undefined;
   readonly agentImage?: string | undefined;
+  readonly remedies?: 'auto' | undefined;
 }
 
 export type OptIn = { readonly options: Options; readonly invalid?: Skip };
@@ -38,7 +39,13 @@ export function optIn(deployment: Deployment, template: PodTemplate): OptIn {
     const message = `${annotations.agentImage} is ${JSON.stringify(agentImage)}, which names no image`;
     return { options: { enabled: false }, invalid: { code: 'ANNOTATION_INVALID', message } };
   }
-  return { options: { enabled: enabled === 'true', container: read(annotations.container), agentImage } };
+  const remedies = read(annotations.remedies);
+  if (remedies !== undefined && remedies !== 'auto' && remedies !== 'none') {
+    const message = `${annotations.remedies} is ${JSON.stringify(remedies)}, neither "auto" nor "none"`;
+    return { options: { enabled: false }, invalid: { code: 'ANNOTATION_INVALID', message } };
+  }
+  const chosen = { container: read(annotations.container), agentImage };
+  return { options: { enabled: enabled === 'true', ...chosen, ...(remedies === 'auto' ? { remedies } : {}) } };
 }
 
 /** Why the pods of this template cannot be moved at all; undefined when they can. */

@@ -11,6 +11,7 @@ import {
 import { eject } from './eject.ts';
 import { chooseContainer, obstacleIn, type Options } from './eligibility.ts';
 import { type Container, type PodTemplate, without } from './pod-template.ts';
+import { remediesFor, withRemedies } from './remedies.ts';
 import type { Settings } from './settings.ts';
 import type { Skip } from './skip.ts';
 
@@ -37,6 +38,7 @@ export function inject(given: PodTemplate, options: Options, settings: Settings)
   if (!choice.chosen) return { injected: false, skip: choice.skip };
 
   const { container } = choice;
+  const changes = options.remedies === 'auto' ? remediesFor(container) : [];
   const image = options.agentImage ?? settings.agentImage;
   const resources = ownResources(template, settings);
   const { spec } = template;
@@ -48,7 +50,7 @@ export function inject(given: PodTemplate, options: Options, settings: Settings)
       annotations: {
         ...template.metadata?.annotations,
         [annotations.injected]: injectionVersion,
-        [annotations.original]: JSON.stringify(originalOf(template, container)),
+        [annotations.original]: JSON.stringify(originalOf(template, container, changes)),
       },
     },
     spec: {
@@ -56,7 +58,10 @@ export function inject(given: PodTemplate, options: Options, settings: Settings)
       shareProcessNamespace: true,
       readinessGates: [...(spec.readinessGates ?? []), { conditionType: servingGate }],
       initContainers: [boosterContainer(image, resources), ...(spec.initContainers ?? [])],
-      containers: [...spec.containers.map((one) => (one.name === container.name ? waiting(one) : one)), agent],
+      containers: [
+        ...spec.containers.map((one) => (one.name === container.name ? withRemedies(waiting(one), changes) : one)),
+        agent,
+      ],
       volumes: [...(spec.volumes ?? []), ...podVolumes()],
     },
   };
@@ -75,7 +80,7 @@ function waiting(container: Container): Container {
   };
 }
 
-function originalOf(template: PodTemplate, container: Container): Original {
+function originalOf(template: PodTemplate, container: Container, changes: ReturnType<typeof remediesFor>): Original {
   const { spec, metadata } = template;
   const lists = { initContainers: spec.initContainers, volumes: spec.volumes, readinessGates: spec.readinessGates };
   const created = {
@@ -83,6 +88,7 @@ function originalOf(template: PodTemplate, container: Container): Original {
     annotations: metadata?.annotations,
     ...lists,
     volumeMounts: container.volumeMounts,
+    ...(changes.length === 0 ? {} : { env: container.env }),
   };
   return {
     container: container.name,
@@ -90,6 +96,7 @@ function originalOf(template: PodTemplate, container: Container): Original {
     ...(container.args === undefined ? {} : { args: container.args }),
     // Only a probe we replace is recorded: a null, which is none.
     ...(Object.hasOwn(container, 'startupProbe') && !hasProbe(container) ? { startupProbe: null } : {}),
+    ...(changes.length === 0 ? {} : { env: [...changes] }),
     ...(spec.shareProcessNamespace === undefined ? {} : { shareProcessNamespace: spec.shareProcessNamespace }),
     created: Object.entries(created).flatMap(([key, value]) => (value === undefined ? [key] : [])),
   };

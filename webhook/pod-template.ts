@@ -18,6 +18,7 @@ const Container = z.looseObject({
   name: z.string().min(1),
   command: z.array(z.string()).optional(),
   args: z.array(z.string()).optional(),
+  env: z.array(z.looseObject({ name: z.string(), value: z.string().optional() })).optional(),
   volumeMounts: z.array(Mount).optional(),
 });
 

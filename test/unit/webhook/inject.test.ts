@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { annotations } from '../../../proto/names.ts';
 import { review } from '../../../webhook/admission.ts';
 import { eject, isInjected, isWhole } from '../../../webhook/eject.ts';
+import type { Options } from '../../../webhook/eligibility.ts';
 import { inject } from '../../../webhook/inject.ts';
 import { isPodTemplate, type PodTemplate } from '../../../webhook/pod-template.ts';
 import { deployment, patchIn, reviewOf, settings } from './support/samples.ts';
@@ -11,7 +12,8 @@ import { deployment, patchIn, reviewOf, settings } from './support/samples.ts';
 /** Objects as JSON.parse makes them. */
 const record = <T>(shape: { [K in keyof T]: fc.Arbitrary<T[K]> }, options: { requiredKeys?: (keyof T)[] } = {}) =>
   fc.record(shape, { ...options, noNullPrototype: true });
-const enabled = { enabled: true };
+const enabled: Options = { enabled: true };
+const withRemedies: Options = { ...enabled, remedies: 'auto' };
 const name = fc.constantFrom('app', 'istio-proxy', 'linkerd-proxy', 'vault-agent', 'daprd');
 const strings = fc.array(fc.string(), { maxLength: 3 });
 const mount = record(
@@ -33,6 +35,17 @@ const container = record(
     image: fc.string(),
     command: strings,
     args: strings,
+    env: fc.array(
+      record(
+        {
+          name: fc.constantFrom('UV_USE_IO_URING', 'GODEBUG', 'PATH'),
+          value: fc.constantFrom('', '0', 'a=1', 'a=1,multipathtcp=1', 'multipathtcp=0'),
+          valueFrom: fc.constant({ fieldRef: { fieldPath: 'metadata.name' } }),
+        },
+        { requiredKeys: ['name'] },
+      ),
+      { maxLength: 4 },
+    ),
     startupProbe: fc.jsonValue(),
     volumeMounts: fc.array(mount, { maxLength: 3 }),
     resources,
@@ -80,9 +93,9 @@ function quantities() {
 }
 
 /** Only what inject accepts; how many that are is asserted, so that the properties are not empty. */
-function injectedOf(given: unknown): PodTemplate | undefined {
+function injectedOf(given: unknown, options: Options): PodTemplate | undefined {
   if (!isPodTemplate(given)) return undefined;
-  const result = inject(given, enabled, settings);
+  const result = inject(given, options, settings);
   return result.injected ? result.template : undefined;
 }
 
@@ -90,14 +103,14 @@ describe('inject and eject', () => {
   it('is reversible, idempotent and whole, and leaves its input alone', () => {
     let injections = 0;
     fc.assert(
-      fc.property(template, (given) => {
+      fc.property(template, fc.constantFrom(enabled, withRemedies), (given, options) => {
         const before = structuredClone(given);
-        const injected = injectedOf(given);
+        const injected = injectedOf(given, options);
         expect(isDeepStrictEqual(given, before)).to.equal(true);
         if (injected === undefined) return;
         injections += 1;
         expect(isWhole(injected)).to.equal(true);
-        const again = inject(injected, enabled, settings);
+        const again = inject(injected, options, settings);
         expect(again).to.deep.equal({ injected: true, template: injected });
         expect(eject(injected)).to.deep.equal({ ejected: true, template: given });
       }),
@@ -121,20 +134,24 @@ describe('inject and eject', () => {
   });
 
   it('survives any damage to what was injected, and what is then injected is whole', () => {
-    const injected = injectedOf({
+    const given = {
       metadata: { annotations: { team: 'a' } },
-      spec: { containers: [{ name: 'app', command: ['/app'] }] },
-    });
+      spec: { containers: [{ name: 'app', command: ['/app'], env: [{ name: 'GODEBUG', value: 'a=1' }] }] },
+    };
+    const injected = injectedOf(given, withRemedies);
     expect(injected).to.not.equal(undefined);
     const places = pathsOf(injected);
     fc.assert(
       fc.property(fc.constantFrom(...places), fc.option(fc.jsonValue(), { nil: undefined }), (path, value) => {
         const damaged = changed(injected, path, value);
-        const asked = { metadata: { annotations: { [annotations.enabled]: 'true' } }, spec: { template: damaged } };
+        const asked = {
+          metadata: { annotations: { [annotations.enabled]: 'true', [annotations.remedies]: 'auto' } },
+          spec: { template: damaged },
+        };
         const answer = review(reviewOf(asked), settings);
         expect(answer.outcome).to.not.equal('failed');
         if (!isPodTemplate(damaged)) return;
-        const result = inject(damaged, enabled, settings);
+        const result = inject(damaged, withRemedies, settings);
         if (result.injected) expect(isWhole(result.template)).to.equal(true);
         const ejection = eject(damaged);
         if (ejection.ejected) expect(isInjected(ejection.template)).to.equal(false);
