@@ -162,14 +162,18 @@ function watchedOutside(facts: Facts): readonly string[] {
   });
 }
 
-/** CRIU restores none but those of the container. The cgroup namespace alone may be another one: it is, after a move. */
+/**
+ * CRIU restores none but those of the container. After a move the whole tree has a cgroup and a time namespace of its own, which
+ * keeps its clocks going on.
+ */
 function nestedNamespaces(facts: Facts): readonly string[] {
-  const [root] = facts.processes;
+  const root = facts.processes[0]?.namespaces ?? {};
+  const { cgroup, time } = root;
+  const expected = { ...facts.containerNamespaces, cgroup, time, time_for_children: time };
   return facts.processes.flatMap(({ pid, namespaces }) => {
-    const kinds = Object.keys(namespaces).filter((kind) => {
-      const around = (kind === 'cgroup' ? root?.namespaces : facts.containerNamespaces)?.[kind];
-      return around !== undefined && around !== namespaces[kind];
-    });
+    const kinds = Object.entries(expected)
+      .filter(([kind, around]) => around !== undefined && namespaces[kind] !== undefined && namespaces[kind] !== around)
+      .map(([kind]) => kind);
     return kinds.length === 0 ? [] : [`${who(facts, pid)} has its own ${kinds.join(', ')} namespace`];
   });
 }

@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import { restoreCheckpoint } from '../../../../agent/checkpoint/restore.ts';
 import { takeCheckpoint } from '../../../../agent/checkpoint/take.ts';
 import { findingsIn, type Finding } from '../../../../agent/preflight/checks.ts';
 import { gatherFacts } from '../../../../agent/preflight/gather.ts';
 import { PodferryError, type ErrorCode } from '../../../../proto/errors.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
-import { Rig, statusField, until, whyNot, type Container } from '../criu/rig.ts';
+import { killTree, Rig, statusField, until, whyNot, type Container } from '../criu/rig.ts';
 
 const run = promisify(execFile);
 const python = '/usr/bin/python3';
@@ -159,6 +160,19 @@ describe('preflight, of real programs', function () {
       else expect(fault).to.match(/^CRIU_DUMP_FAILED/);
     });
   }
+
+  it('finds nothing in a tree that was restored', async () => {
+    const container = await rig.container('source');
+    const rootPid = Number(await start(rig, container, 'plain', rig.dir));
+    const store = new MemoryStore();
+    const sealing = sealingFor('one');
+    const { ref } = await takeCheckpoint({ ...rig.taking(container, rootPid), store, keyPrefix: 'test/', sealing });
+    await killTree(rootPid);
+    const target = await rig.container('target');
+    const tree = await restoreCheckpoint({ ...rig.restoring(target), store, ref, sealing });
+    rig.onClose(() => killTree(tree.rootPid));
+    expect(await look(rig, target, tree.rootPid)).to.deep.equal([]);
+  });
 
   it('tells of all that is in the way at once', async () => {
     const container = await rig.container('source');

@@ -8,7 +8,8 @@ const mib = 1024 * 1024;
 const mount = (id: number, device: string, fsType: string): Mount => {
   return { id, device, fsType, root: '/', point: `/${id}`, superOptions: [] };
 };
-const namespaces = { mnt: 'mnt:[1]', pid: 'pid:[2]', cgroup: 'cgroup:[3]' };
+const time = { time: 'time:[4]', time_for_children: 'time:[4]' };
+const namespaces = { mnt: 'mnt:[1]', pid: 'pid:[2]', cgroup: 'cgroup:[3]', ...time };
 const root: ProcessFacts = { pid: 10, name: 'app', files: [], tracer: 0, isStuck: false, namespaces };
 const clean: Facts = {
   criu: '4.2.1',
@@ -169,6 +170,16 @@ const cases: readonly { name: string; facts: Partial<Facts>; codes: readonly Err
     name: "the tree's own cgroup namespace",
     facts: { containerNamespaces: { ...namespaces, cgroup: 'cgroup:[9]' } },
     codes: [],
+  },
+  {
+    name: 'the time namespace of a tree that was moved',
+    facts: { containerNamespaces: { ...namespaces, time: 'time:[9]', time_for_children: 'time:[9]' } },
+    codes: [],
+  },
+  {
+    name: 'a time namespace for children',
+    facts: process({ namespaces: { ...namespaces, time_for_children: 'time:[9]' } }),
+    codes: ['NAMESPACE_NESTED'],
   },
   {
     name: 'a cgroup namespace in it',
