@@ -61,7 +61,6 @@ static void print_sockets(const char *pid) {
         struct stat status;
         snprintf(path, sizeof path, "/proc/%s/fd/%s", pid, entry->d_name);
         if (entry->d_name[0] == '.' || stat(path, &status) || !S_ISSOCK(status.st_mode)) continue;
-        /* a socket bound to a name in a file system is a socket, the name itself is not: it cannot be opened */
         ssize_t n = getxattr(path, "system.sockprotoname", kind, sizeof kind - 1);
         kind[n > 0 ? n : 0] = '\0';
         printf("socket %s %s %llu %s\n", pid, entry->d_name, (unsigned long long)status.st_ino, n > 0 ? kind : "unknown");
