@@ -13,6 +13,7 @@ const Environment = z.object({
     .default(`${services.operator}.${systemNamespace}.svc:${ports.hub}`),
   PODFERRY_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
   PODFERRY_TLS_DIR: z.string().startsWith('/').default('/tls'),
+  PODFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(ports.webhook),
   PODFERRY_GUARANTEED_CPU: quantity.default('500m'),
   PODFERRY_GUARANTEED_MEMORY: quantity.default('512Mi'),
 });
@@ -23,6 +24,8 @@ export interface Config {
   readonly logLevel: string;
   /** Directory with tls.crt, tls.key and ca.crt. */
   readonly tlsDir: string;
+  /** 0: any that is free; the log tells which. */
+  readonly port: number;
   readonly guaranteedResources: { readonly cpu: string; readonly memory: string };
 }
 
@@ -39,6 +42,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     operatorAddress: data.PODFERRY_OPERATOR,
     logLevel: data.PODFERRY_LOG_LEVEL,
     tlsDir: data.PODFERRY_TLS_DIR,
+    port: data.PODFERRY_PORT,
     guaranteedResources: { cpu: data.PODFERRY_GUARANTEED_CPU, memory: data.PODFERRY_GUARANTEED_MEMORY },
   };
 }

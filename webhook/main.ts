@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLog, errorFields } from '../proto/logging.ts';
-import { ports, services, systemNamespace } from '../proto/names.ts';
+import { services, systemNamespace } from '../proto/names.ts';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import { parseConfig } from './config.ts';
 import { createWebhookServer } from './server.ts';
@@ -42,7 +42,7 @@ async function main(): Promise<void> {
     server.https.on('error', reject);
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
   });
-  server.https.listen(ports.webhook, () => log.info('listening', { port: ports.webhook }));
+  server.https.listen(config.port, () => log.info('listening', { port: server.port }));
 
   const signal = await stopped;
   log.info('leaving', { signal });

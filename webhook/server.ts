@@ -52,8 +52,10 @@ export function createWebhookServer(
   app.post('/mutate', express.raw({ type: 'application/json', limit: longestBody }), (request, response) => {
     const began = performance.now();
     const answer = review(jsonOf(request), settings());
-    logAnswer(log, request.body, answer, performance.now() - began);
+    const ms = performance.now() - began;
     response.json(answer.review);
+    // The log is written while the API server already works on the answer.
+    setImmediate(() => logAnswer(log, request.body, answer, ms));
   });
   app.use((_request, response) => void response.status(404).json({ error: 'not found' }));
   app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
