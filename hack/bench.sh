@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Measures Podferry beside plain CRIU on this machine, and says where the time goes.
-#   hack/bench.sh [dump|restore|delta|freeze|all|generations]... [--full | --sizes=MIB,...] [--json]
+#   hack/bench.sh [dump|restore|delta|freeze|webhook|all|generations]... [--full | --sizes=MIB,...] [--json]
 #     dump, restore, delta   processes of this machine, an object store; freeze: moves between the nodes of the cluster
+#     webhook                admission beside a webhook that does nothing, through an API server without nodes
 #     generations            one process moved 51 times by real agents, without a cluster; not part of all: it takes its time
-#     --full   all sizes that fit into memory, not only the quick ones
+#     --full   all sizes that fit into memory, not only the quick ones; webhook: for longer
 #     --json   the last lines are one JSON object for each benchmark
 set -euo pipefail
 hack=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,8 +16,8 @@ for argument in "$@"; do
     --json) json=1 ;;
     --full) options+=(--full) ;;
     --sizes=*) options+=("$argument") ;;
-    dump | restore | delta | freeze | all | generations) names+=("$argument") ;;
-    *) sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    dump | restore | delta | freeze | webhook | all | generations) names+=("$argument") ;;
+    *) sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done
 ((${#names[@]} > 0)) || names=(all)
@@ -50,12 +51,12 @@ if [[ " ${names[*]} " =~ \ (freeze|all)\  ]]; then
   "$hack/install.sh"
   workload=$("$testbed" build-image bench-workload "$hack/programs/workload/Dockerfile" "$hack/programs/workload" | tail -n 1)
   export PODFERRY_IMAGE_BENCH_WORKLOAD=$workload
-elif [[ -z ${PODFERRY_S3_ENDPOINT:-} ]]; then
+elif [[ ${names[*]} != webhook && -z ${PODFERRY_S3_ENDPOINT:-} ]]; then
   up --store
   store_env=$("$testbed" env | grep PODFERRY_S3_)
   eval "$store_env"
 fi
-if [[ -z ${PODFERRY_AGENT_ROOT:-} ]]; then
+if [[ ${names[*]} != webhook && -z ${PODFERRY_AGENT_ROOT:-} ]]; then
   if ! "$hack/testbed/agent-root.sh" >/dev/null 2>&1; then
     up --registry
     node hack/bundle.mjs
@@ -63,6 +64,12 @@ if [[ -z ${PODFERRY_AGENT_ROOT:-} ]]; then
   fi
   PODFERRY_AGENT_ROOT=$("$hack/testbed/agent-root.sh" | tail -n 1)
   export PODFERRY_AGENT_ROOT
+fi
+if [[ " ${names[*]} " =~ \ (webhook|all)\  ]]; then
+  up --api-only
+  KUBECONFIG_API=$("$testbed" env --api-only | sed -n 's/^export KUBECONFIG=//p')
+  export KUBECONFIG_API
+  node hack/bundle.mjs
 fi
 node hack/bench/bundle.mjs
 PODFERRY_BENCH_RESULT=$result NODE_NO_WARNINGS=1 node dist/bench/main.mjs "${names[@]}" "${options[@]}"

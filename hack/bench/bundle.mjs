@@ -24,6 +24,7 @@ await build({
   absWorkingDir: root,
   entryPoints: [
     { in: 'hack/bench/main.ts', out: 'main' },
+    { in: 'hack/bench/noop-webhook.ts', out: 'noop-webhook' },
     ...workers.map((name) => ({ in: `agent/${name}`, out: `agent-${basename(name, '.ts')}` })),
   ],
   outdir: 'dist/bench',

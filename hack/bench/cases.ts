@@ -21,7 +21,9 @@ export function sizes({ full, only }: Wanted, availableMib: number, copies: numb
 }
 
 /** The benchmarks, in the order in which they run. */
-export const benchmarkNames = ['dump', 'restore', 'delta', 'freeze', 'generations'] as const;
+export const benchmarkNames = ['dump', 'restore', 'delta', 'freeze', 'webhook', 'generations'] as const;
+/** Those that move no process: they need neither CRIU nor a store. */
+export const withoutProcesses: readonly BenchmarkName[] = ['webhook'];
 export type BenchmarkName = (typeof benchmarkNames)[number];
 
 /** @throws RangeError on a word that is no benchmark */

@@ -10,7 +10,10 @@ import { Workload, type Load } from './workload.ts';
 /** What a benchmark runs with. */
 export interface Bench {
   readonly wanted: Wanted;
+  /** @throws Error when there is no store */
   readonly settings: S3Settings;
+  /** File for the API server without nodes. */
+  readonly kubeconfig: string;
   readonly say: (text: string) => void;
   /** What an interrupted run must still undo. */
   readonly undo: Set<() => Promise<void>>;
