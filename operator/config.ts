@@ -21,6 +21,7 @@ const Environment = z.object({
   PODFERRY_TLS_DIR: optional(z.string().default('/tls')),
   PODFERRY_HUB_PORT: optional(z.coerce.number().int().min(0).max(65_535).default(ports.hub)),
   PODFERRY_HEALTH_PORT: optional(z.coerce.number().int().min(0).max(65_535).default(ports.health)),
+  PODFERRY_REPAIR: optional(z.enum(['true', 'false']).default('false')),
   PODFERRY_STORE_TYPE: optional(z.enum(['s3', 'minio', 'gcs', 'file']).default('s3')),
   PODFERRY_STORE_FOLDER: optional(z.string().default('')),
   PODFERRY_S3_ENDPOINT: optional(z.url().optional()),
@@ -108,6 +109,8 @@ export interface Config {
   readonly tlsDir: string;
   readonly hubPort: number;
   readonly healthPort: number;
+  /** Opted-in Deployments that were not injected are changed so that they are. */
+  readonly isRepairing: boolean;
   /** What agents get to reach the store; with a role only where it is, and credentials of their own. */
   readonly store: Store;
   /** Whose rights agents get, each for its instance only. */
@@ -135,6 +138,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     tlsDir: values.PODFERRY_TLS_DIR,
     hubPort: values.PODFERRY_HUB_PORT,
     healthPort: values.PODFERRY_HEALTH_PORT,
+    isRepairing: values.PODFERRY_REPAIR === 'true',
     store: {
       type: values.PODFERRY_STORE_TYPE,
       endpoint: values.PODFERRY_S3_ENDPOINT ?? '',

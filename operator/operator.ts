@@ -14,6 +14,7 @@ import { createEvents } from './kube/events.ts';
 import { createInformer, type Informer } from './kube/informer.ts';
 import {
   keyOf,
+  type Deployment,
   type Key,
   type KubeObject,
   type Node,
@@ -21,6 +22,8 @@ import {
   type Pod,
   type ReplicaSet,
 } from './kube/objects.ts';
+import { reconcileInjection } from './injection/reconcile-injection.ts';
+import type { Seen } from './injection/plan-injection.ts';
 import { createQueue, type Queue } from './kube/queue.ts';
 import { isFinished } from './migration/conditions.ts';
 import { parseMigration } from './migration/parse.ts';
@@ -43,6 +46,8 @@ export interface OperatorOptions {
   /** Where instances that are gone have left something; undefined: the operator does not reach it. */
   readonly objects?: ObjectStore | undefined;
   readonly collecting?: CollectingTimes | undefined;
+  /** Opted-in Deployments that were not injected are not only told of. */
+  readonly isRepairing?: boolean;
 }
 
 export interface Operator {
@@ -75,11 +80,17 @@ export function createOperator(options: OperatorOptions): Operator {
   const replicaSets = informer<ReplicaSet>(paths.replicaSets);
   const nodes = informer<Node>(paths.nodes);
   const claims = informer<PersistentVolumeClaim>(paths.claims);
-  const informers = { migrations, pods, replicaSets, nodes, claims };
+  const deployments = informer<Deployment>(paths.deployments);
+  const informers = { migrations, pods, replicaSets, nodes, claims, deployments };
   const agents = createAgents(clock);
   const events = createEvents(client, clock, log);
   let work:
-    | { readonly migrations: Queue; readonly pods: Queue; readonly collecting: { stop(): Promise<void> } | undefined }
+    | {
+        readonly migrations: Queue;
+        readonly pods: Queue;
+        readonly deployments: Queue;
+        readonly collecting: { stop(): Promise<void> } | undefined;
+      }
     | undefined;
 
   const hub = createHub({
@@ -133,6 +144,8 @@ export function createOperator(options: OperatorOptions): Operator {
     );
   });
 
+  deployments.onChange((deployment) => work?.deployments.add(keyOf(deployment)));
+
   async function reconcilePod(key: Key): Promise<{ requeueAfterMs?: number }> {
     const pod = pods.get(key);
     if (pod === undefined) return {};
@@ -182,7 +195,17 @@ export function createOperator(options: OperatorOptions): Operator {
         onError: (key, error, delayMs) =>
           log.warn('migration not reconciled', reconcileErrorFields(key, error, delayMs)),
       });
-      work = { migrations: migrationQueue, pods: podQueue, collecting: collect() };
+      const { isRepairing = false } = options;
+      const injection = { client, clock, log, events, deployments, isRepairing, seen: new Map<Key, Seen>() };
+      const deploymentQueue = createQueue({
+        workers: 1,
+        clock,
+        work: (key) => reconcileInjection(key, injection),
+        onError: (key, error, delayMs) =>
+          log.warn('injection not looked after', { deployment: key, delayMs, ...errorFields(error) }),
+      });
+      work = { migrations: migrationQueue, pods: podQueue, deployments: deploymentQueue, collecting: collect() };
+      for (const object of deployments.list()) deploymentQueue.add(keyOf(object));
       for (const object of migrations.list()) migrationQueue.add(keyOf(object));
       for (const pod of pods.list()) if (isOfInterest(pod)) podQueue.add(keyOf(pod));
     },
@@ -200,6 +223,7 @@ export function createOperator(options: OperatorOptions): Operator {
         stopping?.migrations.stop(),
         stopping?.pods.stop(),
         stopping?.collecting?.stop(),
+        stopping?.deployments.stop(),
         ...Object.values(informers).map(async (each) => each.stop()),
       ]);
     },

@@ -12,6 +12,8 @@ export const annotations = {
   agentImage: `${group}/agent-image`,
   /** `auto` sets environment variables that keep runtimes from using what cannot be moved; `none` (the default) does not. */
   remedies: `${group}/remedies`,
+  /** On a Deployment: each new value makes the webhook inject it anew; written by users and, to repair, by the operator. */
+  reinject: `${group}/reinject`,
 
   /** On a pod: `requested` makes the operator create a Migration for it, then the annotation is removed. */
   trigger: `${group}/trigger`,

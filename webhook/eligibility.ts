@@ -8,6 +8,8 @@ export interface Options {
   readonly container?: string | undefined;
   readonly agentImage?: string | undefined;
   readonly remedies?: 'auto' | undefined;
+  /** Another value than before asks for an injection even when nothing else has changed. */
+  readonly reinject?: string | undefined;
 }
 
 export type OptIn = { readonly options: Options; readonly invalid?: Skip };
@@ -44,7 +46,8 @@ export function optIn(deployment: Deployment, template: PodTemplate): OptIn {
     const message = `${annotations.remedies} is ${JSON.stringify(remedies)}, neither "auto" nor "none"`;
     return { options: { enabled: false }, invalid: { code: 'ANNOTATION_INVALID', message } };
   }
-  const chosen = { container: read(annotations.container), agentImage };
+  const reinject = deployment.metadata.annotations?.[annotations.reinject];
+  const chosen = { container: read(annotations.container), agentImage, reinject };
   return { options: { enabled: enabled === 'true', ...chosen, ...(remedies === 'auto' ? { remedies } : {}) } };
 }
 

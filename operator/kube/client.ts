@@ -22,6 +22,8 @@ export interface Call {
   readonly contentType?: string;
   /** The whole answer must be there within this time. */
   readonly timeoutMs?: number;
+  /** Told each warning that the server adds to its answer: its own, and those of admission webhooks. */
+  readonly onWarning?: (text: string) => void;
 }
 
 export interface Watching {
@@ -94,6 +96,7 @@ export function createKubeClient(config: KubeConfig): KubeClient {
         const response = await open(call, signal);
         const text = await readText(response);
         if (!isSuccess(response)) throw toApiError(response, text, what);
+        if (call.onWarning !== undefined) warningsOf(response).forEach(call.onWarning);
         return text === '' ? undefined : JSON.parse(text);
       } catch (error) {
         throw unreachable(error, what);
@@ -134,8 +137,11 @@ export const paths = {
   nodes: '/api/v1/nodes',
   claims: '/api/v1/persistentvolumeclaims',
   replicaSets: '/apis/apps/v1/replicasets',
+  deployments: '/apis/apps/v1/deployments',
   tokenReviews: '/apis/authentication.k8s.io/v1/tokenreviews',
   pod: (namespace: string, name: string): string => pathTo('/api/v1/namespaces', namespace, 'pods', name),
+  deployment: (namespace: string, name: string): string =>
+    pathTo('/apis/apps/v1/namespaces', namespace, 'deployments', name),
   podsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'pods'),
   eventsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'events'),
   secretsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'secrets'),
@@ -167,6 +173,12 @@ async function readText(response: IncomingMessage): Promise<string> {
   let text = '';
   for await (const chunk of response) text += String(chunk);
   return text;
+}
+
+/** Of `Warning: 299 - "text"`, the form in RFC 7234, section 5.5; quotes and backslashes in the text are escaped. */
+function warningsOf(response: IncomingMessage): readonly string[] {
+  const texts = (response.headersDistinct['warning'] ?? []).join(', ').matchAll(/\b299 \S+ "((?:[^"\\]|\\.)*)"/g);
+  return [...texts].map(([, text = '']) => text.replaceAll(/\\(.)/g, '$1'));
 }
 
 function isSuccess(response: IncomingMessage): boolean {

@@ -7,7 +7,7 @@ import { isAlreadyExists } from './errors.ts';
 
 /** What an Event is about. */
 export interface Subject {
-  readonly kind: 'Migration' | 'Pod';
+  readonly kind: 'Migration' | 'Pod' | 'Deployment';
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
@@ -28,6 +28,8 @@ export interface Events {
   tell(subject: Subject, text: EventText): Promise<void>;
 }
 
+const apiVersionOf = { Migration: apiVersion, Pod: 'v1', Deployment: 'apps/v1' } as const;
+
 const maxMessageChars = 1_000;
 
 export function createEvents(client: KubeClient, clock: Clock, log: Log): Events {
@@ -47,7 +49,7 @@ export function createEvents(client: KubeClient, clock: Clock, log: Log): Events
             apiVersion: 'v1',
             kind: 'Event',
             metadata: { name: `${subject.name.slice(0, 200)}.${mark}`, namespace: subject.namespace },
-            involvedObject: { apiVersion: subject.kind === 'Pod' ? 'v1' : apiVersion, ...subject },
+            involvedObject: { apiVersion: apiVersionOf[subject.kind], ...subject },
             type: text.type,
             reason: text.reason,
             message: text.message.slice(0, maxMessageChars),

@@ -146,6 +146,12 @@ export interface Taint {
   readonly effect: string;
 }
 
+export interface Deployment extends KubeObject {
+  readonly spec: {
+    readonly template: { readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> } };
+  };
+}
+
 export interface Node extends KubeObject {
   readonly spec?: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] };
   readonly status?: {

@@ -18,6 +18,7 @@ describe('operator/config', () => {
       tlsDir: '/tls',
       hubPort: 8443,
       healthPort: 8080,
+      isRepairing: false,
       store: {
         type: 's3',
         endpoint: '',
@@ -39,10 +40,12 @@ describe('operator/config', () => {
       PODFERRY_S3_PREFIX: '/a/b/',
       PODFERRY_S3_FORCE_PATH_STYLE: 'true',
       PODFERRY_S3_ENDPOINT: 'http://10.0.0.1:7480',
+      PODFERRY_REPAIR: 'true',
       PODFERRY_RETENTION_COUNT: '5',
       PODFERRY_RETENTION_TTL_SECONDS: '3600',
     });
     expect(config.retention).to.include({ count: 5, ttlSeconds: 3600 });
+    expect(config.isRepairing).to.equal(true);
     expect(config.prefix).to.equal('a/b');
     expect(config.store.forcePathStyle).to.equal(true);
     expect(config.store.endpoint).to.equal('http://10.0.0.1:7480');

@@ -91,6 +91,13 @@ describe('review', () => {
   it('does not inject at an update that changes nothing of the template', () => {
     expect(review(reviewOf({ ...enabled, replicas: 2 }, enabled), settings).outcome).to.equal('unchanged');
   });
+
+  it('injects at an update that asks for it, whatever else changes', () => {
+    const asking = structuredClone(enabled);
+    (asking['metadata'] as { annotations: Json }).annotations[annotations.reinject] = '2026-01-01T00:00:00.000Z';
+    expect(review(reviewOf(asking, enabled), settings).outcome).to.equal('injected');
+    expect(review(reviewOf(asking, asking), settings).outcome).to.equal('unchanged');
+  });
 });
 
 function injectedTemplate(): unknown {
