@@ -73,8 +73,11 @@ spec:
         env:
         - {name: PODFERRY_AGENT_IMAGE, value: "$agent"}
 YAML
+budgets=$(realpath --relative-to="$overlay" "$root/manifests/disruption-budgets")
+versions=$(kubectl api-versions)
+grep -qx policy/v1 <<<"$versions" || budgets=$budgets-v1beta1
 {
-  printf 'bases: [%s]\nresources: [store.yaml]\npatchesStrategicMerge: [agent-image.yaml]\nimages:\n' "$base"
+  printf 'bases: [%s, %s]\nresources: [store.yaml]\npatchesStrategicMerge: [agent-image.yaml]\nimages:\n' "$base" "$budgets"
   kustomize_image podferry/operator "$operator"
   kustomize_image podferry/webhook "$webhook"
 } > "$overlay/kustomization.yaml"

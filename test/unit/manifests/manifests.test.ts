@@ -168,6 +168,41 @@ describe('manifests', () => {
     expect(clusterWide.flatMap((rule) => rule.resources)).to.not.include('secrets');
   });
 
+  it('keeps a replica through drains, on servers of either version of the budgets', () => {
+    const [now, before] = ['disruption-budgets', 'disruption-budgets-v1beta1'].map((overlay) =>
+      load(`${overlay}/disruption-budgets.yaml`),
+    );
+    expect(now?.map(({ spec }) => spec)).to.deep.equal(
+      ['podferry-webhook', 'podferry-operator'].map((name) => ({
+        maxUnavailable: 1,
+        selector: { matchLabels: find('Deployment', name).spec.selector.matchLabels },
+      })),
+    );
+    expect(before).to.deep.equal(now?.map((one) => ({ ...one, apiVersion: 'policy/v1beta1' })));
+  });
+
+  it('lets the operator change Deployments only where repair was asked for', () => {
+    const verbs = rules.filter(({ resources }) => resources.includes('deployments')).flatMap((rule) => rule.verbs);
+    expect(verbs).to.have.members(['get', 'list', 'watch']);
+    const [settings, role, binding] = load('repair/repair.yaml');
+    expect(role?.rules).to.deep.equal([{ apiGroups: ['apps'], resources: ['deployments'], verbs: ['patch'] }]);
+    expect(binding).to.deep.include({
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role?.metadata.name },
+      subjects: [{ kind: 'ServiceAccount', name: 'podferry-operator', namespace: names.systemNamespace }],
+    });
+    const env = find('Deployment', 'podferry-operator').spec.template.spec.containers[0]?.env ?? [];
+    expect(env).to.deep.include({
+      name: 'PODFERRY_REPAIR',
+      valueFrom: { configMapKeyRef: { name: settings?.metadata.name, key: 'repair', optional: true } },
+    });
+  });
+
+  it('gives conditions to a webhook that is there', () => {
+    const [overlay] = load('match-conditions/match-conditions.yaml');
+    expect(overlay?.metadata.name).to.equal(names.webhookConfiguration);
+    expect(overlay?.webhooks.map(({ name }) => name)).to.deep.equal([firstWebhook()['name']]);
+  });
+
   it('asks cert-manager for the same Secrets and names as podferry-certs makes', () => {
     const certificates = load('cert-manager/certificates.yaml').filter(({ kind }) => kind === 'Certificate');
     const asked = certificates
