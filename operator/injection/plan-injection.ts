@@ -5,6 +5,7 @@ import { isTerminating, type Deployment } from '../kube/objects.ts';
 export interface Seen {
   readonly uid: string;
   readonly generation: number;
+  /** A minute after this something is done about it. */
   readonly sinceMs: number;
   /** It is told why, and nothing changes that before its next generation. */
   readonly isSettled: boolean;

@@ -7,7 +7,7 @@ import { isNotFound, remedyFor } from '../kube/errors.ts';
 import type { Events } from '../kube/events.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { Deployment, Key } from '../kube/objects.ts';
-import { isInjected, planInjection, type Seen } from './plan-injection.ts';
+import { isInjected, patienceMs, planInjection, type Seen } from './plan-injection.ts';
 
 export interface InjectionDeps {
   readonly client: KubeClient;
@@ -63,6 +63,12 @@ export async function reconcileInjection(key: Key, d: InjectionDeps): Promise<{ 
     d.seen.set(key, { ...seen, isSettled: true });
   }
 
+  /** Not before its time either when the Deployment's status changes meanwhile. */
+  function askLater(seen: Seen): { readonly requeueAfterMs: number } {
+    d.seen.set(key, { ...seen, sinceMs: nowMs + askAgainMs - patienceMs });
+    return { requeueAfterMs: askAgainMs };
+  }
+
   async function repair(given: Deployment, seen: Seen): Promise<{ readonly requeueAfterMs?: number }> {
     try {
       // What the webhook would make of it is known before anything is changed.
@@ -70,7 +76,7 @@ export async function reconcileInjection(key: Key, d: InjectionDeps): Promise<{ 
       if (isInjected(trial.deployment)) {
         const { deployment: stored } = await touch(given, { isTrial: false }, d);
         d.deployments.put(stored);
-        if (!isInjected(stored)) return { requeueAfterMs: askAgainMs };
+        if (!isInjected(stored)) return askLater(seen);
         d.log.info('injection repaired', { namespace: given.metadata.namespace, deployment: given.metadata.name });
         d.seen.delete(key);
         return {};
@@ -82,7 +88,7 @@ export async function reconcileInjection(key: Key, d: InjectionDeps): Promise<{ 
       }
       const message = 'the webhook was asked and did not answer: does it run, and does it see the namespace?';
       await tell(given, { code: 'NOT_INJECTED', message }, d);
-      return { requeueAfterMs: askAgainMs };
+      return askLater(seen);
     } catch (error) {
       if (isNotFound(error)) return {};
       if (remedyFor(error) !== 'final') throw error;

@@ -43,6 +43,7 @@ function rig({ isRepairing = true, answer }: { isRepairing?: boolean; answer: (c
       nowMs += patienceMs;
       return this.reconcile();
     },
+    pass: (ms: number) => (nowMs += ms),
     change: (next: Deployment | undefined) => (deployment = next),
   };
 }
@@ -104,7 +105,11 @@ describe('operator/injection/reconcile-injection', () => {
     const { requeueAfterMs } = await on.afterAMinute();
     expect(requeueAfterMs).to.be.greaterThan(patienceMs);
     expect(on.told[0]?.message).to.match(/^NOT_INJECTED: .*did not answer/);
-    expect(on.seen.get(key)?.isSettled).to.equal(false);
+    await on.afterAMinute();
+    expect(on.calls, 'it is not yet the time').to.have.length(1);
+    on.pass(requeueAfterMs ?? 0);
+    await on.reconcile();
+    expect(on.calls).to.have.length(2);
   });
 
   it('asks again when the webhook went away between trial and change', async () => {
