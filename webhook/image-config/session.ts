@@ -71,8 +71,7 @@ export function openSession({ endpoint, credentials, signal, allowsHttp }: Sessi
           authorization = await authorizationFor(challenge, credential);
           if (authorization === undefined) continue;
           got = await ask(url, accept, longestBytes, authorization);
-          // A registry with tokens says by 401 or 404 that this one does not reach the repository.
-          if (got.status === 200) break;
+          if (got.status !== 401 && got.status !== 403) break;
         }
       }
       if (got.status === 200) return got;
