@@ -73,9 +73,10 @@ export function createOperator(options: OperatorOptions): Operator {
   const migrations = informer<KubeObject>(migrationsPath);
   const pods = informer<Pod>(paths.pods);
   const replicaSets = informer<ReplicaSet>(paths.replicaSets);
+  const jobs = informer<KubeObject>(paths.jobs);
   const nodes = informer<Node>(paths.nodes);
   const claims = informer<PersistentVolumeClaim>(paths.claims);
-  const informers = { migrations, pods, replicaSets, nodes, claims };
+  const informers = { migrations, pods, replicaSets, jobs, nodes, claims };
   const agents = createAgents(clock);
   const events = createEvents(client, clock, log);
   let work:
@@ -85,7 +86,7 @@ export function createOperator(options: OperatorOptions): Operator {
   const hub = createHub({
     authenticate: createAuthenticate(client, pods, clock),
     agents,
-    welcomeFor: (podUid) => welcomeFor(podUid, { ...options, pods, replicaSets }),
+    welcomeFor: (podUid) => welcomeFor(podUid, { ...options, pods, replicaSets, jobs }),
     isLeading: () => work !== undefined,
     log,
   });

@@ -134,6 +134,7 @@ export const paths = {
   nodes: '/api/v1/nodes',
   claims: '/api/v1/persistentvolumeclaims',
   replicaSets: '/apis/apps/v1/replicasets',
+  jobs: '/apis/batch/v1/jobs',
   tokenReviews: '/apis/authentication.k8s.io/v1/tokenreviews',
   pod: (namespace: string, name: string): string => pathTo('/api/v1/namespaces', namespace, 'pods', name),
   podsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'pods'),
