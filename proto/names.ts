@@ -116,6 +116,8 @@ export const secrets = {
   masterKey: 'podferry-master-key',
 } as const;
 export const webhookConfiguration = 'podferry';
+/** ClusterRole that a namespace binds to let the webhook read its pull secrets. */
+export const pullSecretsRole = 'podferry-pull-secrets';
 export const leaderLease = 'podferry-operator';
 export const fieldManager = 'podferry-operator';
 

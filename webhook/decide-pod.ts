@@ -50,6 +50,11 @@ export function decidePod(
     const message = `a pod of a ${isMirror ? 'node' : (owner?.kind ?? '')} stays on its node`;
     return { outcome: 'skipped', skip: { code: 'OWNER_UNSUPPORTED', message } };
   }
+  if ((object.spec.serviceAccountName ?? '') === '') {
+    // Set by the server's own admission before ours; without it the server would refuse the pod for our token's sake.
+    const message = 'spec.serviceAccountName: the pod has none, and the token of the agent needs one';
+    return { outcome: 'skipped', skip: { code: 'TEMPLATE_INVALID', message } };
+  }
   const injection = inject(object, options, settings, image);
   if (injection.injected) return { outcome: 'injected', template: injection.template };
   return { outcome: 'skipped', skip: injection.skip, image: injection.image };
