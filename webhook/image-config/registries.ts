@@ -7,7 +7,11 @@ import type { Reference } from './reference.ts';
 
 const Registry = z.strictObject({
   /** Asked before the registry itself, in this order: host[:port][/folder]. */
-  mirrors: z.array(z.string().regex(/^[\w.[\]:-]+(?:\/[\w./-]+)?$/, 'is no host[:port][/folder]')).default([]),
+  mirrors: z
+    .array(
+      z.string().regex(/^(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?(?:\/[\w.-]+)*\/?$/, 'is no host[:port][/folder]'),
+    )
+    .default([]),
   /** Plain http. Without it a registry is only spoken to over TLS. */
   insecure: z.boolean().default(false),
   /** PEM of CA certificates that are trusted for this registry, besides the public ones. */
