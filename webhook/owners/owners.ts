@@ -16,7 +16,12 @@ export interface Owners {
   run(signal: AbortSignal): Promise<void>;
 }
 
-const options: readonly string[] = [annotations.enabled, annotations.container, annotations.agentImage];
+const options: readonly string[] = [
+  annotations.enabled,
+  annotations.container,
+  annotations.agentImage,
+  annotations.remedies,
+];
 
 const statefulSets = ['/apis/apps/v1/statefulsets'];
 const jobs = ['/apis/batch/v1/jobs'];

@@ -25,9 +25,7 @@ describe('Deployments that others manage, on a real API server', function () {
   let count = 0;
 
   before(async function () {
-    const found = ApiServer.find();
-    if (found === undefined) return this.skip();
-    api = found;
+    api = ApiServer.find() ?? this.skip();
     await api.createNamespace({ 'webhook-test': api.namespace });
     webhook = await startWebhook(api);
   });

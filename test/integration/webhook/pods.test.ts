@@ -41,9 +41,7 @@ describe('pods at their creation, on a real API server', function () {
   let webhook: RunningWebhook;
 
   before(async function () {
-    const found = ApiServer.find();
-    if (found === undefined) return this.skip();
-    api = found;
+    api = ApiServer.find() ?? this.skip();
     await api.createNamespace({ 'webhook-test': api.namespace });
     for (const name of ['hook', 'nobody']) await api.createServiceAccount(name);
     for (const role of roles) {

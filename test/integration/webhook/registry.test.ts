@@ -210,7 +210,8 @@ describe('images of a real registry', function () {
       const signer = await issueLeaf(['token'], authority, Date.now());
       const names = { issuer: 'test', service: 'registry' };
       tokens = await startTokenServer({ ...names, signer, open: ['library/open'], account: 'shop:geheim' });
-      const { realm, pushToken } = tokens;
+      const { realm } = tokens;
+      const pushToken = (name: string): string => tokens.pushToken(name);
       guarded = await startRegistry({ token: { ...names, realm, pushToken, rootCert: authority.cert } });
       await pushImage(guarded, 'library/open', '1', { Cmd: ['open'] });
       await pushImage(guarded, 'library/closed', '1', { Cmd: ['closed'] });

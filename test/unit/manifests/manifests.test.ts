@@ -43,6 +43,7 @@ interface Manifest extends Value {
   readonly roleRef?: { readonly name: string };
 }
 interface Webhook extends Value {
+  readonly name: string;
   readonly clientConfig: { readonly service: Value };
   readonly namespaceSelector: { readonly matchExpressions: readonly Value[] };
 }

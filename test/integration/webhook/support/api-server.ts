@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { parse } from 'yaml';
@@ -127,7 +128,7 @@ export class ApiServer {
       headers: { 'content-type': 'application/json' },
     });
     request.end(JSON.stringify(body));
-    const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
     return JSON.parse(await text(response));
   }
 

@@ -33,7 +33,10 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
     const as = basic && Buffer.from(basic, 'base64').toString();
     asked.push({ scope, as });
     const [type = '', name = '', actions = ''] = scope.split(':');
-    if (as !== undefined && as !== options.account) return void response.writeHead(401).end();
+    if (as !== undefined && as !== options.account) {
+      response.writeHead(401).end();
+      return;
+    }
     const granted = as !== undefined || options.open.includes(name) ? actions.split(',') : [];
     const token = tokenOf(options, [{ type, name, actions: granted }]);
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ token }));
