@@ -28,11 +28,15 @@ const Environment = z.object({
   [agentEnv.original]: json(Original),
   [agentEnv.restore]: z.string().default(''),
   [agentEnv.dataDirs]: json(z.array(z.string().startsWith('/'))).default([]),
+  [agentEnv.leavesWith]: z.enum(['Never', 'OnFailure']).optional(),
   [agentEnv.podName]: z.string().min(1),
   [agentEnv.podNamespace]: z.string().min(1),
   PODFERRY_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
   PODFERRY_CRIU_PRELOAD: z.string().startsWith('/').optional(),
 });
+
+/** Of pods that complete. */
+export type RestartPolicy = 'Never' | 'OnFailure';
 
 export interface Config {
   readonly operator: string;
@@ -42,6 +46,8 @@ export interface Config {
   /** uid of the Migration that this pod is the target of; undefined in an ordinary pod. */
   readonly restoreFor: string | undefined;
   readonly dataDirs: readonly string[];
+  /** The pod's restart policy, in a pod that completes only without the agent. */
+  readonly leavesWith: RestartPolicy | undefined;
   readonly podName: string;
   readonly podNamespace: string;
   readonly logLevel: string;
@@ -66,6 +72,7 @@ export function parseConfig(env: NodeJS.ProcessEnv): Config {
     original: e[agentEnv.original],
     restoreFor: e[agentEnv.restore] === '' ? undefined : e[agentEnv.restore],
     dataDirs: e[agentEnv.dataDirs],
+    leavesWith: e[agentEnv.leavesWith],
     podName: e[agentEnv.podName],
     podNamespace: e[agentEnv.podNamespace],
     logLevel: e.PODFERRY_LOG_LEVEL,

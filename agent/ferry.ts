@@ -12,6 +12,7 @@ import { createLinks } from './direct/tls-links.ts';
 import { createDraining } from './draining.ts';
 import type { Journal, JournalFile } from './journal.ts';
 import { createLedger } from './ledger.ts';
+import { createLeaving } from './leaving.ts';
 import { lookAfter } from './look-after.ts';
 import { findPlaceholder, type Placeholder } from './launch/placeholder.ts';
 import { continueTree } from './launch/process-tree.ts';
@@ -36,6 +37,8 @@ export interface FerryDeps {
   readonly links?: DirectLinks;
   /** Without it: among the processes of the pod. */
   readonly findPlaceholder?: () => Promise<Placeholder | undefined>;
+  /** Milliseconds of a clock that never goes back; without it: the process's. */
+  readonly now?: () => number;
   report(state: AgentState): void;
 }
 
@@ -45,7 +48,7 @@ export interface Ferry {
   welcome(welcome: Welcome): void;
   /** Takes an order; what becomes of it is told by the states reported. */
   order(order: Order): void;
-  /** Watches the container, starts the application when it is due; until the signal. */
+  /** Watches the container, starts the application when it is due; until the signal, or the end of a pod that is to complete. */
   watch(signal: AbortSignal): Promise<void>;
 }
 
@@ -133,8 +136,11 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     await carryOut(order, abort, { log, ledger, links, drains, collecting, contextFor });
   };
 
+  const leaving = createLeaving(config.leavesWith, deps.now ?? (() => performance.now()));
+
   const look = async (): Promise<void> => {
     placeholder = await (deps.findPlaceholder ?? findPlaceholder)();
+    leaving.see(placeholder);
     if (placeholder !== undefined) await (looking = lookAfter(placeholder, ledger, deps, () => underWay !== undefined));
   };
 
@@ -186,6 +192,10 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
         try {
           await look();
           if (underWay === undefined) collecting.look();
+          if (underWay === undefined && leaving.isDue(ledger.journal())) {
+            log.info('the application has ended for good; so does its agent');
+            break;
+          }
         } catch (error) {
           log.warn('cannot look after the container; trying again', errorFields(error));
         }
@@ -195,6 +205,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
           },
         );
       }
+      leaving.close();
       await underWay?.done;
       await drains.settled();
       await collecting.breakOff();

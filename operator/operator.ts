@@ -78,10 +78,11 @@ export function createOperator(options: OperatorOptions): Operator {
   const migrations = informer<KubeObject>(migrationsPath);
   const pods = informer<Pod>(paths.pods);
   const replicaSets = informer<ReplicaSet>(paths.replicaSets);
+  const jobs = informer<KubeObject>(paths.jobs);
   const nodes = informer<Node>(paths.nodes);
   const claims = informer<PersistentVolumeClaim>(paths.claims);
   const deployments = informer<Deployment>(paths.deployments);
-  const informers = { migrations, pods, replicaSets, nodes, claims, deployments };
+  const informers = { migrations, pods, replicaSets, jobs, nodes, claims, deployments };
   const agents = createAgents(clock);
   const events = createEvents(client, clock, log);
   let work:
@@ -96,7 +97,7 @@ export function createOperator(options: OperatorOptions): Operator {
   const hub = createHub({
     authenticate: createAuthenticate(client, pods, clock),
     agents,
-    welcomeFor: (podUid) => welcomeFor(podUid, { ...options, pods, replicaSets }),
+    welcomeFor: (podUid) => welcomeFor(podUid, { ...options, pods, replicaSets, jobs }),
     isLeading: () => work !== undefined,
     log,
   });

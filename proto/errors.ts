@@ -16,7 +16,25 @@ export const errorKinds = {
   CONTAINER_UNKNOWN: { retryable: false, hint: 'migration.io/container names no container of the pod; correct it' },
   COMMAND_UNKNOWN: {
     retryable: false,
-    hint: "give the container a `command`: the image's entrypoint is not resolved yet",
+    hint: 'give the container a `command`',
+  },
+  NO_COMMAND: { retryable: false, hint: 'give the container a `command`' },
+  IMAGE_INVALID: { retryable: false, hint: 'correct the image, or give the container a `command`' },
+  IMAGE_MISSING: {
+    retryable: true,
+    hint: 'push the image, then kubectl rollout restart; or give the container a `command`',
+  },
+  IMAGE_DENIED: {
+    retryable: true,
+    hint: 'let a RoleBinding to podferry-pull-secrets show us the pull secrets here, or give a `command`',
+  },
+  IMAGE_UNREACHABLE: {
+    retryable: true,
+    hint: 'kubectl rollout restart when the registry answers, or give the container a `command`',
+  },
+  IMAGE_PENDING: {
+    retryable: true,
+    hint: 'its answer will be kept: kubectl rollout restart in some seconds, or give a `command`',
   },
   OWNER_UNSUPPORTED: { retryable: false, hint: 'only pods of Deployments move in this version' },
   ANNOTATION_INVALID: { retryable: false, hint: 'correct the annotation named in the message' },

@@ -98,6 +98,8 @@ export const agentEnv = {
   restore: 'PODFERRY_RESTORE',
   /** JSON array: mount paths of the container's emptyDir volumes, whose contents move too. */
   dataDirs: 'PODFERRY_DATA_DIRS',
+  /** `Never` or `OnFailure`, the pod's restart policy, where the agent is an ordinary container of a pod that is to complete. */
+  leavesWith: 'PODFERRY_LEAVES_WITH',
   podName: 'PODFERRY_POD_NAME',
   podNamespace: 'PODFERRY_POD_NAMESPACE',
 } as const;
@@ -116,6 +118,8 @@ export const secrets = {
   masterKey: 'podferry-master-key',
 } as const;
 export const webhookConfiguration = 'podferry';
+/** ClusterRole that a namespace binds to let the webhook read its pull secrets. */
+export const pullSecretsRole = 'podferry-pull-secrets';
 export const leaderLease = 'podferry-operator';
 export const fieldManager = 'podferry-operator';
 

@@ -1,13 +1,12 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Operation } from 'rfc6902';
 import { z } from 'zod';
 import { PodferryError } from '../proto/errors.ts';
-import { annotations } from '../proto/names.ts';
+import { decideDeployment } from './decide-deployment.ts';
+import { decidePod } from './decide-pod.ts';
+import type { Decision, Outcome, Surroundings } from './decision.ts';
 import { doubtsIn } from './doubts.ts';
-import { eject, isInjected, isWhole } from './eject.ts';
-import { optIn, type Options } from './eligibility.ts';
-import { inject } from './inject.ts';
-import { type Deployment, faultOfTemplate, isDeployment, isPodTemplate, type PodTemplate } from './pod-template.ts';
+import type { ImageNeed } from './image-need.ts';
+import { type Deployment, isJsonObject, type PodTemplate } from './pod-template.ts';
 import { patchBetween } from './patch.ts';
 import type { Settings } from './settings.ts';
 import { type Skip, warningOf } from './skip.ts';
@@ -30,9 +29,6 @@ const AdmissionReview = z.looseObject({
 });
 type Request = z.infer<typeof AdmissionReview>['request'];
 
-/** What was done with an object; for the log. */
-export type Outcome = 'ignored' | 'unchanged' | 'injected' | 'ejected' | 'skipped' | 'failed';
-
 export interface ObjectName {
   readonly uid: string;
   readonly operation: string;
@@ -44,6 +40,8 @@ export interface Answer {
   readonly outcome: Outcome;
   readonly skip?: Skip | undefined;
   readonly error?: unknown;
+  /** The answer is another when it is known what this image starts. */
+  readonly needs?: ImageNeed | undefined;
   /** Which object, for the log; nothing of its content. */
   readonly object: ObjectName;
   readonly review: AdmissionReviewResponse;
@@ -64,10 +62,10 @@ export interface AdmissionReviewResponse {
 
 /**
  * Answers an AdmissionReview of version v1. Whatever is wrong with an object or with us, it is allowed: nothing of ours
- * keeps a workload from starting.
+ * keeps a workload from starting. Pure: no answer changes anything anywhere, so a dry run is answered as any other.
  * @throws PodferryError REQUEST_INVALID when the body is no such review, so that there is nothing to answer
  */
-export function review(body: unknown, settings: Settings): Answer {
+export function review(body: unknown, settings: Settings, surroundings: Surroundings = {}): Answer {
   const parsed = AdmissionReview.safeParse(body);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -78,90 +76,47 @@ export function review(body: unknown, settings: Settings): Answer {
   }
   const { request } = parsed.data;
   try {
-    const decision = decide(request, settings);
-    const patch = decision.template === undefined ? [] : patchOf(request.object, decision.template);
-    return answer(request, patch.length === 0 && decision.outcome === 'injected' ? 'unchanged' : decision.outcome, {
-      skip: decision.skip,
-      doubts: decision.outcome === 'injected' && decision.template !== undefined ? doubtsIn(decision.template) : [],
-      patch,
-    });
+    const { outcome, skip, image, patch, template } = changes(request, settings, surroundings);
+    const doubts = outcome === 'injected' && template !== undefined ? doubtsIn(template) : [];
+    return {
+      ...answer(request, patch.length === 0 && outcome === 'injected' ? 'unchanged' : outcome, { skip, doubts, patch }),
+      needs: image && { ...image, namespace: request.namespace ?? '' },
+    };
   } catch (error) {
     const skip: Skip = { code: 'INTERNAL', message: 'the injection failed, the object is left as it is' };
     return answer(request, 'failed', { skip, patch: [], error });
   }
 }
 
-interface Decision {
-  readonly outcome: Outcome;
-  readonly skip?: Skip | undefined;
-  /** The pod template to store instead of the one in the request. */
-  readonly template?: PodTemplate;
-}
+type Changes = Decision<PodTemplate> & { readonly patch: readonly Operation[] };
 
-function decide(request: Request, settings: Settings): Decision {
+const nothing: Changes = { outcome: 'ignored', patch: [] };
+
+/** One entry for each resource that the configuration sends us (manifests/base/webhook-configuration.yaml). */
+const resources: Readonly<Record<string, (request: Request, settings: Settings, around: Surroundings) => Changes>> = {
+  'apps/v1/Deployment': ({ operation, object, oldObject }, settings, around) => {
+    if (operation !== 'CREATE' && operation !== 'UPDATE') return nothing;
+    const decision = decideDeployment(object, operation === 'UPDATE' ? oldObject : null, settings, around);
+    const { template } = decision;
+    const deployment = object as Deployment;
+    const after = template && { ...deployment, spec: { ...deployment.spec, template } };
+    return { ...decision, patch: after === undefined ? [] : patchBetween(deployment, after) };
+  },
+  '/v1/Pod': ({ operation, object }, settings, around) => {
+    if (operation !== 'CREATE') return nothing;
+    const decision = decidePod(object, settings, around);
+    return { ...decision, patch: decision.template === undefined ? [] : patchBetween(object, decision.template) };
+  },
+};
+
+function changes(request: Request, settings: Settings, surroundings: Surroundings): Changes {
   const { group, version, kind } = request.kind;
-  const isOurs = group === 'apps' && version === 'v1' && kind === 'Deployment' && (request.subResource ?? '') === '';
-  if (!isOurs || (request.operation !== 'CREATE' && request.operation !== 'UPDATE')) return { outcome: 'ignored' };
-  if (!isDeployment(request.object)) return { outcome: 'ignored' };
-  const given = request.object.spec.template;
-  if (!isPodTemplate(given)) {
-    if (request.object.metadata.annotations?.[annotations.enabled] === undefined) return { outcome: 'unchanged' };
-    return { outcome: 'skipped', skip: { code: 'TEMPLATE_INVALID', message: faultOfTemplate(given) ?? 'template' } };
-  }
-  const { options, invalid } = optIn(request.object, given);
-  const before = request.operation === 'UPDATE' ? stateOf(request.oldObject) : undefined;
-  if (options.enabled && before !== undefined && isUntouched(given, options, before)) return { outcome: 'unchanged' };
-
-  if (!options.enabled) return withdraw(given, invalid);
-  const injection = inject(given, options, settings);
-  if (!injection.injected) return withdraw(given, injection.skip);
-  return { outcome: 'injected', template: standing(given, options, before) ?? injection.template };
-}
-
-/** Without an injection the user's own template must stand: half of one would be worse than none. */
-function withdraw(given: PodTemplate, skip: Skip | undefined): Decision {
-  if (!isInjected(given)) return { outcome: skip === undefined ? 'unchanged' : 'skipped', skip };
-  const ejection = eject(given);
-  if (!ejection.ejected) return { outcome: 'skipped', skip: ejection.skip };
-  return { outcome: 'ejected', skip, template: ejection.template };
-}
-
-interface Before {
-  readonly template: PodTemplate;
-  readonly options: Options;
-}
-
-function stateOf(oldObject: unknown): Before | undefined {
-  if (!isDeployment(oldObject) || !isPodTemplate(oldObject.spec.template)) return undefined;
-  const { template } = oldObject.spec;
-  return { template, options: optIn(oldObject, template).options };
-}
-
-/** An upgrade of Podferry must not roll out every workload at its next update; what is broken is repaired though. */
-function isUntouched(given: PodTemplate, options: Options, before: Before): boolean {
-  if (!isDeepStrictEqual(options, before.options) || !isDeepStrictEqual(given, before.template)) return false;
-  return !isInjected(given) || isWhole(given);
-}
-
-/**
- * The stored template, when the user's part of it is what the request asks for again. `kubectl apply` of an unchanged
- * manifest puts the original command back each time; that must end in the stored template, whichever version made it.
- */
-function standing(given: PodTemplate, options: Options, before: Before | undefined): PodTemplate | undefined {
-  if (before === undefined || !isDeepStrictEqual(options, before.options)) return undefined;
-  if (!isInjected(before.template) || !isWhole(before.template)) return undefined;
-  const [now, then] = [eject(given), eject(before.template)];
-  const same = now.ejected && then.ejected && isDeepStrictEqual(now.template, then.template);
-  return same ? before.template : undefined;
-}
-
-function patchOf(object: unknown, template: PodTemplate): Operation[] {
-  const deployment = object as Deployment;
-  return patchBetween(deployment, { ...deployment, spec: { ...deployment.spec, template } });
+  const resource = (request.subResource ?? '') === '' ? resources[`${group}/${version}/${kind}`] : undefined;
+  return resource === undefined ? nothing : resource(request, settings, surroundings);
 }
 
 function answer(
-  { uid, operation, namespace, name }: Request,
+  request: Request,
   outcome: Outcome,
   {
     skip,
@@ -176,6 +131,7 @@ function answer(
   },
 ): Answer {
   const warnings = [...(skip === undefined ? [] : [skip]), ...doubts].map(warningOf);
+  const { uid, operation, namespace } = request;
   const response = {
     uid,
     allowed: true as const,
@@ -184,6 +140,13 @@ function answer(
       : { patchType: 'JSONPatch' as const, patch: Buffer.from(JSON.stringify(patch)).toString('base64') }),
     ...(warnings.length === 0 ? {} : { warnings }),
   };
-  const object = { uid, operation, namespace, name };
+  const object = { uid, operation, namespace, name: request.name || generatedFrom(request.object) };
   return { outcome, skip, error, object, review: { apiVersion: admissionVersion, kind: 'AdmissionReview', response } };
+}
+
+/** Pods of controllers get their name after admission. */
+function generatedFrom(object: unknown): string | undefined {
+  const metadata = isJsonObject(object) ? object['metadata'] : undefined;
+  const prefix = isJsonObject(metadata) ? metadata['generateName'] : undefined;
+  return typeof prefix === 'string' ? `${prefix}*` : undefined;
 }

@@ -28,6 +28,14 @@ const tokenLifeSeconds = 3600;
  */
 const startup = { periodSeconds: 1, timeoutSeconds: 5, successThreshold: 1, failureThreshold: 604_800 } as const;
 
+export interface AgentFacts {
+  readonly image: string;
+  readonly resources: JsonObject;
+  readonly dataDirs: readonly string[];
+  /** The pod's restart policy, when the agent has to end with the application for the pod to complete. */
+  readonly leavesWith: string | undefined;
+}
+
 /** Runs first: copies the static placeholder to the shared volume. Needs no privilege but to be root. */
 export function boosterContainer(image: string, resources: JsonObject): Container {
   return {
@@ -49,12 +57,7 @@ export function boosterContainer(image: string, resources: JsonObject): Containe
 }
 
 /** The sidecar that launches, checkpoints and restores the application. CRIU needs the privilege. */
-export function agentContainer(
-  image: string,
-  resources: JsonObject,
-  dataDirs: readonly string[],
-  settings: Settings,
-): Container {
+export function agentContainer({ image, resources, dataDirs, leavesWith }: AgentFacts, settings: Settings): Container {
   return {
     name: containers.agent,
     image,
@@ -63,6 +66,7 @@ export function agentContainer(
       { name: agentEnv.serverName, value: settings.serverName },
       { name: agentEnv.ca, value: settings.caPem },
       { name: agentEnv.dataDirs, value: JSON.stringify(dataDirs) },
+      ...(leavesWith === undefined ? [] : [{ name: agentEnv.leavesWith, value: leavesWith }]),
       fromField(agentEnv.original, `metadata.annotations['${annotations.original}']`),
       fromField(agentEnv.restore, `metadata.annotations['${annotations.restore}']`),
       fromField(agentEnv.podName, 'metadata.name'),
@@ -75,6 +79,8 @@ export function agentContainer(
       { name: volumes.work, mountPath: paths.work },
       { name: volumes.token, mountPath: parentOf(paths.token), readOnly: true },
     ],
+    // Kept running by the kubelet as long as the pod's other containers, and not waited for when they have completed.
+    ...(settings.nativeSidecars ? { restartPolicy: 'Always' } : {}),
     ...defaulted,
   };
 }

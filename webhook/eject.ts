@@ -1,5 +1,5 @@
 import { annotations, containers, paths, servingGate, volumes } from '../proto/names.ts';
-import { Original } from '../proto/injection.ts';
+import { type ImageCommand, Original } from '../proto/injection.ts';
 import { type Container, type PodTemplate, isJsonObject, without } from './pod-template.ts';
 import { withoutRemedies } from './remedies.ts';
 import type { Skip } from './skip.ts';
@@ -29,9 +29,10 @@ export function isWhole(template: PodTemplate): boolean {
   const running = names(spec.containers);
   const present = names(spec.volumes);
   const name = originalOf(template)?.container;
+  const initial = names(spec.initContainers);
   return (
-    running.has(containers.agent) &&
-    names(spec.initContainers).has(containers.booster) &&
+    (running.has(containers.agent) || initial.has(containers.agent)) &&
+    initial.has(containers.booster) &&
     ownVolumes.every((volume) => present.has(volume)) &&
     spec.shareProcessNamespace === true &&
     spec.readinessGates?.some(({ conditionType }) => conditionType === servingGate) === true &&
@@ -59,6 +60,12 @@ export function eject(template: PodTemplate): Ejection {
   }
   const taken = original ?? unrecorded;
   return { ejected: true, template: { ...withoutMarks(template, taken), spec: specOf(template.spec, taken) } };
+}
+
+/** What an earlier injection found out about the image of the container that moves; undefined without one of this name. */
+export function recordedImage(template: PodTemplate, name: string): ImageCommand | undefined {
+  const image = originalOf(template)?.image;
+  return image?.name === name ? { entrypoint: image.entrypoint, cmd: image.cmd } : undefined;
 }
 
 function originalOf(template: PodTemplate): Original | undefined {

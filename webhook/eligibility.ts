@@ -85,8 +85,7 @@ function takenName(spec: PodTemplate['spec']): string | undefined {
 }
 
 export type Choice =
-  | { readonly chosen: true; readonly container: Container & { readonly command: string[] } }
-  | { readonly chosen: false; readonly skip: Skip };
+  { readonly chosen: true; readonly container: Container } | { readonly chosen: false; readonly skip: Skip };
 
 /** The container whose processes move: the named one, else the only one that no other injector owns. */
 export function chooseContainer({ spec }: PodTemplate, named: string | undefined): Choice {
@@ -101,14 +100,10 @@ export function chooseContainer({ spec }: PodTemplate, named: string | undefined
     const message = `which of the containers ${names(candidates)} should move? annotate ${annotations.container}`;
     return skipped('CONTAINER_AMBIGUOUS', message);
   }
-  const { command } = container;
-  if (command === undefined || command.length === 0) {
-    return skipped('COMMAND_UNKNOWN', `the container ${container.name} has no command`);
-  }
-  if (command[0] === paths.placeholder) {
+  if (container.command?.[0] === paths.placeholder) {
     return skipped('COMMAND_UNKNOWN', `the original command of the container ${container.name} is lost`);
   }
-  return { chosen: true, container: { ...container, command } };
+  return { chosen: true, container };
 }
 
 function skipped(code: Skip['code'], message: string): Choice {

@@ -3,6 +3,12 @@ import { createLog, errorFields } from '../proto/logging.ts';
 import { services, systemNamespace } from '../proto/names.ts';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import { parseConfig } from './config.ts';
+import { createReadCredentials, noCredentials } from './image-config/credentials.ts';
+import { createImageFinder } from './image-config/find-image.ts';
+import { readRegistries } from './image-config/registries.ts';
+import { createKubeApi, inCluster } from './kube/api.ts';
+import { detectNativeSidecars } from './kube/server-version.ts';
+import { createOwners } from './owners/owners.ts';
 import { createWebhookServer } from './server.ts';
 import type { Settings } from './settings.ts';
 
@@ -14,20 +20,40 @@ const lameDuckMs = 8000;
 
 const closeDeadlineMs = 5000;
 
+const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
+
 async function main(): Promise<void> {
   const config = parseConfig(process.env);
   const log = createLog('webhook', config.logLevel);
   const stopping = new AbortController();
 
   const certificate = await readCertificate(config.tlsDir);
+  const api =
+    config.apiServer === undefined ? undefined : createKubeApi(inCluster(config.apiServer, serviceAccountDirectory));
+  const images = createImageFinder({
+    registries: await readRegistries(config.registriesFile),
+    readCredentials: api === undefined ? noCredentials : createReadCredentials(api, Date.now),
+    now: Date.now,
+    log,
+  });
+  const owners = api && createOwners({ api, log });
+  const nativeSidecars =
+    config.nativeSidecars === 'auto'
+      ? api !== undefined && (await detectNativeSidecars({ api, log }))
+      : config.nativeSidecars === 'true';
   let settings: Settings = {
     agentImage: config.agentImage,
     operatorAddress: config.operatorAddress,
     serverName: `${services.operator}.${systemNamespace}.svc`,
     caPem: certificate.ca,
+    nativeSidecars,
     guaranteedResources: config.guaranteedResources,
   };
-  const server = createWebhookServer(certificate, () => settings, log);
+  const server = createWebhookServer(certificate, () => settings, log, undefined, {
+    images,
+    annotationsOfOwner: owners && ((uid) => owners.annotationsOf(uid)),
+  });
+  const following = owners?.run(stopping.signal);
   const watching = watchCertificate(
     config.tlsDir,
     certificate,
@@ -42,14 +68,15 @@ async function main(): Promise<void> {
     server.https.on('error', reject);
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
   });
-  server.https.listen(config.port, () => log.info('listening', { port: server.port }));
+  server.https.listen(config.port, () => log.info('listening', { port: server.port, nativeSidecars }));
 
   const signal = await stopped;
   log.info('leaving', { signal });
   server.leave();
   await delay(lameDuckMs);
   stopping.abort();
-  await Promise.all([server.close(closeDeadlineMs), watching]);
+  images.stop();
+  await Promise.all([server.close(closeDeadlineMs), watching, following]);
 }
 
 try {

@@ -4,7 +4,9 @@ import { z } from 'zod';
  * The part of an object that the injection reads. Everything else passes through untouched, also fields that no
  * Kubernetes of today knows: the objects are checked, never copied or re-marshalled.
  */
-const Annotated = z.looseObject({ annotations: z.record(z.string(), z.string()).optional() });
+const Annotated = z.looseObject({
+  annotations: z.record(z.string(), z.string()).optional(),
+});
 
 const Mount = z.looseObject({
   name: z.string(),
@@ -16,6 +18,7 @@ const Mount = z.looseObject({
 
 const Container = z.looseObject({
   name: z.string().min(1),
+  image: z.string().optional(),
   command: z.array(z.string()).optional(),
   args: z.array(z.string()).optional(),
   env: z.array(z.looseObject({ name: z.string(), value: z.string().optional() })).optional(),
@@ -31,6 +34,9 @@ const PodTemplate = z.looseObject({
     readinessGates: z.array(z.looseObject({ conditionType: z.string() })).optional(),
     shareProcessNamespace: z.boolean().optional(),
     hostPID: z.boolean().optional(),
+    restartPolicy: z.string().optional(),
+    imagePullSecrets: z.array(z.looseObject({ name: z.string().optional() })).optional(),
+    serviceAccountName: z.string().optional(),
     nodeSelector: z.record(z.string(), z.string()).optional(),
     os: z.looseObject({ name: z.string().optional() }).optional(),
   }),

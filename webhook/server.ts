@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { PodferryError } from '../proto/errors.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
-import { type Answer, review } from './admission.ts';
+import type { Answer } from './admission.ts';
+import { answerTo, type Sources } from './answer.ts';
 import type { Certificate } from './certificate.ts';
 import type { Settings } from './settings.ts';
 
@@ -33,6 +34,7 @@ export function createWebhookServer(
   settings: () => Settings,
   log: Log,
   requestTimeoutMs = defaultRequestTimeoutMs,
+  sources: Sources = {},
 ): WebhookServer {
   let isLeaving = false;
   const app = express();
@@ -49,9 +51,9 @@ export function createWebhookServer(
       .type('text')
       .send(isLeaving ? 'leaving' : 'ok');
   });
-  app.post('/mutate', express.raw({ type: 'application/json', limit: longestBody }), (request, response) => {
+  app.post('/mutate', express.raw({ type: 'application/json', limit: longestBody }), async (request, response) => {
     const began = performance.now();
-    const answer = review(jsonOf(request), settings());
+    const answer = await answerTo(jsonOf(request), settings(), sources);
     const ms = performance.now() - began;
     response.json(answer.review);
     // The log is written while the API server already works on the answer.

@@ -7,6 +7,8 @@ export interface Settings {
   readonly serverName: string;
   /** PEM of one or more CA certificates that agents trust for the operator. */
   readonly caPem: string;
+  /** The server has init containers that stay (restartPolicy Always): the agent is one of them. */
+  readonly nativeSidecars: boolean;
   /** Limits and requests of our containers in pods of the Guaranteed class. */
   readonly guaranteedResources: { readonly cpu: string; readonly memory: string };
 }

@@ -2,8 +2,8 @@
 
 export const messageTypes = { argv: 1, start: 2, adopt: 3, exit: 4, hold: 5, ping: 6 } as const;
 
-/** File descriptors of the placeholder: where requests are written and where replies are read. */
-export const channelFds = { requestWrite: 4, replyRead: 5 } as const;
+/** File descriptors of the placeholder: where requests are written, where replies are read, and where its last word is. */
+export const channelFds = { requestWrite: 4, replyRead: 5, endRead: 7 } as const;
 
 const magic = 0x31465250;
 const headerBytes = 24;

@@ -17,6 +17,7 @@ const settings: Settings = {
   agentImage: 'registry.example.com/podferry/agent:1',
   operatorAddress: 'podferry-operator.migration-system.svc:8443',
   serverName: 'podferry-operator.migration-system.svc',
+  nativeSidecars: false,
   // As long as a real one.
   caPem: `-----BEGIN CERTIFICATE-----\n${'A'.repeat(1100)}\n-----END CERTIFICATE-----\n`,
   guaranteedResources: { cpu: '500m', memory: '512Mi' },

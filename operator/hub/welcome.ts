@@ -3,12 +3,13 @@ import { instancePrefix, type InstancePlace } from '../../proto/store-layout.ts'
 import type { Retention, Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Cache } from '../kube/informer.ts';
 import type { Keys } from '../keys/keys.ts';
-import { controllerOf, type Pod, type ReplicaSet } from '../kube/objects.ts';
+import { controllerOf, type KubeObject, type Pod, type ReplicaSet } from '../kube/objects.ts';
 import type { ScopedStores } from '../store/scoped-store.ts';
 
 export interface WelcomeDeps {
   readonly pods: Cache<Pod>;
   readonly replicaSets: Cache<ReplicaSet>;
+  readonly jobs: Cache<KubeObject>;
   readonly store: Store;
   /** With it agents get this instead of `store`. @throws PodferryError */
   readonly scoped?: Pick<ScopedStores, 'storeFor'> | undefined;
@@ -26,7 +27,7 @@ export interface WelcomeDeps {
 export async function welcomeFor(podUid: string, d: WelcomeDeps): Promise<Welcome | undefined> {
   const pod = d.pods.byUid(podUid);
   if (pod === undefined) return undefined;
-  const workload = workloadOf(pod, d.replicaSets);
+  const workload = workloadOf(pod, d);
   if (workload === undefined) return undefined;
   const instance = instanceOf(pod);
   const keyPrefix = instancePrefix(d.prefix, { namespace: pod.metadata.namespace ?? '', workload, instance });
@@ -53,16 +54,28 @@ export function generationOf(pod: Pod): number {
 }
 
 /**
- * The Deployment of a pod, or what else controls it, or the pod itself. A target has no owner until the cutover: it
- * belongs to the ReplicaSet that will adopt it.
- * @returns undefined while its ReplicaSet is unknown
+ * What a pod belongs to, by its owner references and never by names: the Deployment, the CronJob, or what else controls it,
+ * or the pod itself. A target has no owner until the cutover: it belongs to the ReplicaSet that will adopt it.
+ * @returns undefined while a controller in between is unknown
  */
-function workloadOf(pod: Pod, replicaSets: Cache<ReplicaSet>): InstancePlace['workload'] | undefined {
-  const owner = controllerOf(pod);
-  const replicaSetUid = owner === undefined ? pod.metadata.annotations?.[annotations.replicaSet] : owner.uid;
-  if (replicaSetUid === undefined) return { kind: 'Pod', name: pod.metadata.name };
-  if (owner !== undefined && owner.kind !== 'ReplicaSet') return owner;
-  const replicaSet = replicaSets.byUid(replicaSetUid);
-  if (replicaSet === undefined) return undefined;
-  return controllerOf(replicaSet) ?? { kind: 'ReplicaSet', name: replicaSet.metadata.name };
+function workloadOf(
+  pod: Pod,
+  { replicaSets, jobs }: Pick<WelcomeDeps, 'replicaSets' | 'jobs'>,
+): InstancePlace['workload'] | undefined {
+  const adopter = pod.metadata.annotations?.[annotations.replicaSet];
+  const future = adopter === undefined ? undefined : { apiVersion: 'apps/v1', kind: 'ReplicaSet', uid: adopter };
+  const owner = controllerOf(pod) ?? future;
+  if (owner === undefined) return { kind: 'Pod', name: pod.metadata.name };
+  const controllers: Readonly<Record<string, Cache<KubeObject>>> = {
+    'apps/ReplicaSet': replicaSets,
+    'batch/Job': jobs,
+  };
+  const between = controllers[`${groupOf(owner)}/${owner.kind}`];
+  if (between === undefined) return 'name' in owner ? owner : undefined;
+  const found = between.byUid(owner.uid);
+  return found && (controllerOf(found) ?? { kind: owner.kind, name: found.metadata.name });
+}
+
+function groupOf({ apiVersion }: { readonly apiVersion: string }): string {
+  return apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
 }

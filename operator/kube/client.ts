@@ -138,6 +138,7 @@ export const paths = {
   claims: '/api/v1/persistentvolumeclaims',
   replicaSets: '/apis/apps/v1/replicasets',
   deployments: '/apis/apps/v1/deployments',
+  jobs: '/apis/batch/v1/jobs',
   tokenReviews: '/apis/authentication.k8s.io/v1/tokenreviews',
   pod: (namespace: string, name: string): string => pathTo('/api/v1/namespaces', namespace, 'pods', name),
   deployment: (namespace: string, name: string): string =>

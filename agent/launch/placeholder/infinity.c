@@ -62,13 +62,21 @@ static void reply(const struct message *request, int32_t a, int32_t b) {
     (void)written;
 }
 
+/* Whether a container is started again hangs on its code, which the runtime tells nobody inside the pod. */
+static void end_container(int code) {
+    int32_t word = code;
+    ssize_t written = write(END_WRITE_FD, &word, sizeof word);
+    (void)written;
+    _exit(code);
+}
+
 static void application_ended(int wait_status) {
     if (app.pidfd >= 0) close(app.pidfd);
     app.pid = 0;
     app.is_child = false;
     app.pidfd = -1;
     app.ended_at = 0;
-    if (!held) _exit(exit_code_of(wait_status));
+    if (!held) end_container(exit_code_of(wait_status));
 }
 
 /* ---- starting */
@@ -147,7 +155,7 @@ static void start(const struct message *request) {
         int status = 0;
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
         reply(request, 0, error);
-        _exit(exit_code_of(status)); /* as the runtime would: the kubelet restarts the container by its policy */
+        end_container(exit_code_of(status)); /* as the runtime would: the kubelet restarts the container by its policy */
     }
     free(argv_bytes);
     argv_bytes = NULL;
@@ -275,16 +283,17 @@ static void read_signals(int fd) {
 /* ---- the loop */
 
 static int open_channel(void) {
-    int request[2], answer[2];
+    int request[2], answer[2], end[2];
     /* Made high first, so that moving one to its number never lands on another. */
-    if (pipe2(request, O_CLOEXEC | O_NONBLOCK) || pipe2(answer, O_CLOEXEC | O_NONBLOCK)) return -1;
-    const int from[4] = {request[0], request[1], answer[0], answer[1]};
-    const int to[4] = {REQUEST_READ_FD, REQUEST_WRITE_FD, REPLY_READ_FD, REPLY_WRITE_FD};
-    int high[4];
-    for (int i = 0; i < 4; i++)
-        if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, REPLY_WRITE_FD + 1)) < 0) return -1;
-    for (int i = 0; i < 4; i++) close(from[i]);
-    for (int i = 0; i < 4; i++) {
+    if (pipe2(request, O_CLOEXEC | O_NONBLOCK) || pipe2(answer, O_CLOEXEC | O_NONBLOCK) || pipe2(end, O_CLOEXEC | O_NONBLOCK))
+        return -1;
+    const int from[6] = {request[0], request[1], answer[0], answer[1], end[0], end[1]};
+    const int to[6] = {REQUEST_READ_FD, REQUEST_WRITE_FD, REPLY_READ_FD, REPLY_WRITE_FD, END_READ_FD, END_WRITE_FD};
+    int high[6];
+    for (int i = 0; i < 6; i++)
+        if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, END_WRITE_FD + 1)) < 0) return -1;
+    for (int i = 0; i < 6; i++) close(from[i]);
+    for (int i = 0; i < 6; i++) {
         if (dup3(high[i], to[i], O_CLOEXEC) < 0) return -1;
         close(high[i]);
     }

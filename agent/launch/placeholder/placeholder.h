@@ -10,8 +10,9 @@
  *   track                                       agent: tells which pages of processes were written (track.c)
  *   sockets PID...                              agent: tells what /proc does not of sockets (sockets.c)
  *
- * The channel. The entrypoint holds both ends of two anonymous pipes at fixed numbers. The agent opens them through /proc/PID/fd; that
+ * The channel. The entrypoint holds both ends of anonymous pipes at fixed numbers. The agent opens them through /proc/PID/fd; that
  * needs ptrace access to this process, which is not dumpable and was never readable, so nobody else in the pod has it.
+ * A third pipe holds nothing until the container ends with its application: then its exit code, as int32, for an agent that has it open.
  * Each message is one write of at most PIPE_BUF bytes, hence never torn or interleaved. launch/channel.ts is the other side.
  */
 #ifndef PODFERRY_PLACEHOLDER_H
@@ -20,7 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { REQUEST_READ_FD = 3, REQUEST_WRITE_FD = 4, REPLY_READ_FD = 5, REPLY_WRITE_FD = 6 };
+enum { REQUEST_READ_FD = 3, REQUEST_WRITE_FD = 4, REPLY_READ_FD = 5, REPLY_WRITE_FD = 6, END_READ_FD = 7, END_WRITE_FD = 8 };
 
 #define MESSAGE_MAGIC 0x31465250u /* "PRF1" */
 #define MESSAGE_LIMIT 4096        /* PIPE_BUF */

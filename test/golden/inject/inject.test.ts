@@ -5,19 +5,29 @@ import { applyPatch, type Operation } from 'rfc6902';
 import { parse, stringify } from 'yaml';
 import { annotations } from '../../../proto/names.ts';
 import { type Answer, review } from '../../../webhook/admission.ts';
+import type { Surroundings } from '../../../webhook/decision.ts';
+import type { Settings } from '../../../webhook/settings.ts';
 import { patchIn, reviewOf, settings } from '../../unit/webhook/support/samples.ts';
 
 const here = import.meta.dirname;
 const cases = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 const isUpdating = process.env['UPDATE_GOLDEN'] === '1';
 
-interface Deployment {
+interface Annotated {
   readonly metadata: { annotations?: Record<string, string> };
-  readonly spec: { readonly template: { readonly metadata: { annotations?: Record<string, string> } } };
+}
+/** Pods are cases as well: theirs is `pod.yaml`. */
+interface Deployment extends Annotated {
+  readonly kind: string;
+  readonly spec: { readonly template: Annotated };
 }
 
 function load(folder: string, file: string): unknown {
   return parse(readFileSync(join(here, folder, file), 'utf8'));
+}
+
+function loadIfThere(folder: string, file: string): unknown {
+  return existsSync(join(here, folder, file)) ? load(folder, file) : undefined;
 }
 
 function patched(object: unknown, operations: readonly Operation[]): Deployment {
@@ -41,7 +51,7 @@ function expectFile(folder: string, file: string, text: string): void {
 function withoutOptIn(deployment: Deployment): Deployment {
   const copy = structuredClone(deployment);
   delete copy.metadata.annotations?.[annotations.enabled];
-  delete copy.spec.template.metadata.annotations?.[annotations.enabled];
+  if (copy.kind === 'Deployment') delete copy.spec.template.metadata.annotations?.[annotations.enabled];
   return copy;
 }
 
@@ -50,9 +60,15 @@ describe('admission goldens', () => {
 
   for (const { name } of cases) {
     describe(name, () => {
-      const object = load(name, 'deployment.yaml') as Deployment;
-      const old = existsSync(join(here, name, 'old.yaml')) ? load(name, 'old.yaml') : undefined;
-      const answer = review(reviewOf(object, old), settings);
+      const given = existsSync(join(here, name, 'pod.yaml')) ? 'pod.yaml' : 'deployment.yaml';
+      const object = load(name, given) as Deployment;
+      const old = loadIfThere(name, 'old.yaml');
+      // What a registry says of the image, and another setting than usual.
+      const surroundings = (loadIfThere(name, 'surroundings.yaml') ?? {}) as Surroundings;
+      const changes = (loadIfThere(name, 'settings.yaml') ?? {}) as Partial<Settings>;
+      const ask = (asked: unknown, before?: unknown) =>
+        review(reviewOf(asked, before), { ...settings, ...changes }, surroundings);
+      const answer = ask(object, old);
       const patch = patchIn(answer);
       const after = patched(object, patch);
 
@@ -66,18 +82,17 @@ describe('admission goldens', () => {
 
       it('changes nothing when asked again', () => {
         // What an older version injected stands on updates only.
-        if (old === undefined) expect(patchIn(review(reviewOf(after), settings))).to.deep.equal([]);
-        expect(patchIn(review(reviewOf(after, old ?? object), settings))).to.deep.equal([]);
-        expect(patchIn(review(reviewOf(after, after), settings))).to.deep.equal([]);
+        if (old === undefined) expect(patchIn(ask(after))).to.deep.equal([]);
+        expect(patchIn(ask(after, old ?? object))).to.deep.equal([]);
+        expect(patchIn(ask(after, after))).to.deep.equal([]);
       });
 
+      // The spec of a pod cannot change.
+      if (object.kind === 'Pod') return;
       it('gives the original template back when the annotation goes', () => {
         const asked = withoutOptIn(after);
-        const ejected = patched(asked, patchIn(review(reviewOf(asked, after), settings)));
-        const original = load(
-          name,
-          existsSync(join(here, name, 'original.yaml')) ? 'original.yaml' : 'deployment.yaml',
-        );
+        const ejected = patched(asked, patchIn(ask(asked, after)));
+        const original = load(name, existsSync(join(here, name, 'original.yaml')) ? 'original.yaml' : given);
         expect(ejected.spec).to.deep.equal(withoutOptIn(original as Deployment).spec);
       });
     });

@@ -71,6 +71,7 @@ describe('the ferry', () => {
     original: { container: 'web', command: ['/bin/app'] } as Config['original'],
     restoreFor: undefined,
     dataDirs: [],
+    leavesWith: undefined,
     podName: 'web-1',
     podNamespace: 'default',
     logLevel: 'info',
@@ -120,6 +121,23 @@ describe('the ferry', () => {
 
   const ended = (kind: OrderKind) => (state: AgentState) =>
     state.order === kind && (state.status === ORDER_STATUS_DONE || state.status === ORDER_STATUS_FAILED);
+
+  it('ends by itself when the application has ended for good, in a pod that is to complete', async () => {
+    await journalFile(dir).write({ role: 'serving', placeholder, appPid: 1, stopped: [], draining: false });
+    const found = [placeholder, undefined];
+    const ferry = await createFerry({
+      config: { ...config(), leavesWith: 'Never' },
+      journal: journalFile(dir),
+      facts: { criu: '4.2.1', kernel: 'k', machine: 'm', cpuFlags: [] },
+      agentRoot: '',
+      log: silentLog(),
+      links: noLinks,
+      findPlaceholder: async () => found.shift(),
+      report: () => undefined,
+    });
+    await ferry.watch(new AbortController().signal);
+    expect(found).to.deep.equal([]);
+  });
 
   it('carries out an order once, and answers its repetition with the same state', async () => {
     const { ferry, reports, told } = await start({});

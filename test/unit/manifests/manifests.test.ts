@@ -40,8 +40,10 @@ interface Manifest extends Value {
   };
   readonly rules: readonly Rule[];
   readonly webhooks: readonly Webhook[];
+  readonly roleRef?: { readonly name: string };
 }
 interface Webhook extends Value {
+  readonly name: string;
   readonly clientConfig: { readonly service: Value };
   readonly namespaceSelector: { readonly matchExpressions: readonly Value[] };
 }
@@ -122,7 +124,7 @@ describe('manifests', () => {
     expect(find('Service', names.services.operator).spec.selector).to.include({ [names.labels.leader]: 'true' });
     const mounted = deployments
       .flatMap((one) => one.spec.template.spec.volumes ?? [])
-      .map((one) => one.secret?.secretName);
+      .flatMap((one) => one.secret?.secretName ?? []);
     expect(mounted).to.have.members([names.secrets.webhookTls, names.secrets.operatorTls]);
   });
 
@@ -133,8 +135,12 @@ describe('manifests', () => {
     expect(config.operatorAddress).to.equal('podferry-operator.migration-system.svc:8443');
   });
 
-  it('never lets a broken webhook stop a workload, and never sees its own namespace', () => {
-    const webhook = firstWebhook();
+  for (const webhook of find('MutatingWebhookConfiguration', names.webhookConfiguration).webhooks) {
+    it(`never lets a broken webhook stop a workload, and never sees its own namespace: ${webhook.name}`, () =>
+      expectHarmless(webhook));
+  }
+
+  function expectHarmless(webhook: Webhook): void {
     expect(webhook).to.include({
       failurePolicy: 'Ignore',
       timeoutSeconds: 2,
@@ -150,22 +156,33 @@ describe('manifests', () => {
     expect(find('Namespace', names.systemNamespace).metadata.labels).to.include({
       'migration.io/injection': 'disabled',
     });
-  });
+  }
 
   it('grants no wildcard, no secrets but its own, no reading of all secrets', () => {
     const { masterKey, ...others } = names.secrets;
     const ofCerts = Object.values(others);
+    const [pullSecrets] = find('ClusterRole', names.pullSecretsRole).rules;
     for (const rule of rules) {
       expect([...rule.apiGroups, ...rule.resources, ...rule.verbs]).to.not.include('*');
-      if (!rule.resources.includes('secrets')) continue;
+      if (!rule.resources.includes('secrets') || rule === pullSecrets) continue;
       if (rule.resourceNames === undefined) expect(rule.verbs).to.deep.equal(['create']);
       else if (rule.resourceNames.includes(masterKey)) {
         expect(rule.resourceNames).to.deep.equal([masterKey]);
         expect(rule.verbs, 'nobody changes or removes the key').to.deep.equal(['get']);
       } else expect(rule.resourceNames).to.have.members(ofCerts);
     }
-    const clusterWide = all.filter(({ kind }) => kind === 'ClusterRole').flatMap((one) => one.rules);
-    expect(clusterWide.flatMap((rule) => rule.resources)).to.not.include('secrets');
+    const clusterWide = all.filter(
+      ({ kind, metadata }) => kind === 'ClusterRole' && metadata.name !== names.pullSecretsRole,
+    );
+    expect(clusterWide.flatMap((one) => one.rules).flatMap((rule) => rule.resources)).to.not.include('secrets');
+  });
+
+  it('lets the webhook read pull secrets where a namespace binds that role, and binds it nowhere itself', () => {
+    const [rule, ...others] = find('ClusterRole', names.pullSecretsRole).rules;
+    expect(others).to.deep.equal([]);
+    expect(rule).to.deep.equal({ apiGroups: [''], resources: ['secrets', 'serviceaccounts'], verbs: ['get'] });
+    const bound = all.filter(({ kind }) => kind.endsWith('Binding')).map(({ roleRef }) => roleRef?.name);
+    expect(bound).to.include('podferry-webhook').and.not.include(names.pullSecretsRole);
   });
 
   it('keeps a replica through drains, on servers of either version of the budgets', () => {

@@ -64,13 +64,24 @@ describe('an application started in its container', function () {
     { words: ['segv'], code: 139 },
   ];
   for (const { words, code } of exits) {
-    it(`ends its container with ${code} after ${words.join(' ')}`, async () => {
+    it(`ends its container with ${code} after ${words.join(' ')}, and leaves word of it`, async () => {
       const { container, placeholder } = await pod.start();
+      await pod.call('lastWord', placeholder);
+      expect(await pod.call('end', placeholder)).to.equal('running');
       const pid = await pod.call<number>('startApp', placeholder, ['/app', ...words]);
       expect(pid).to.be.at.least(10_000);
       expect((await container.ended).code).to.equal(code);
+      expect(await pod.call('end', placeholder)).to.deep.equal({ exitCode: code });
     });
   }
+
+  it('leaves no word when its container is killed', async () => {
+    const { container, placeholder } = await pod.start();
+    await pod.call('lastWord', placeholder);
+    process.kill(pod.hostPid(placeholder.pid), 'SIGKILL');
+    await container.ended;
+    expect(await pod.call('end', placeholder)).to.equal('killed');
+  });
 
   it('ends its container with 137 when it is killed', async () => {
     const { container, placeholder } = await pod.start();
@@ -253,7 +264,9 @@ describe('a container without its application', function () {
 
   it('gives nothing to other users of the pod', async () => {
     const { placeholder } = await pod.start();
-    const files = ['fd/3', 'fd/4', 'fd/5', 'fd/6', 'mem', 'environ'].map((file) => `/proc/${placeholder.pid}/${file}`);
+    const files = ['fd/3', 'fd/4', 'fd/5', 'fd/6', 'fd/7', 'fd/8', 'mem', 'environ'].map(
+      (file) => `/proc/${placeholder.pid}/${file}`,
+    );
     const users = [
       { uid: 1000, capabilities: [] },
       { uid: 0, capabilities: defaultCapabilities },

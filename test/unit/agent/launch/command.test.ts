@@ -37,6 +37,28 @@ describe('expandCommand', () => {
     expect(expandCommand(original, environment)).to.deep.equal(['/bin/x', '-a', '1', '']);
   });
 
+  const image = { name: 'app:1', entrypoint: ['/entry', '$(A)'], cmd: ['--cmd', '$(A)'] };
+  const resolutions: readonly {
+    readonly name: string;
+    readonly spec: { readonly command?: string[]; readonly args?: string[] };
+    readonly words: readonly string[];
+  }[] = [
+    { name: 'nothing: ENTRYPOINT and CMD, as they are', spec: {}, words: ['/entry', '$(A)', '--cmd', '$(A)'] },
+    { name: 'args: ENTRYPOINT and these', spec: { args: ['x', '$(A)'] }, words: ['/entry', '$(A)', 'x', '1'] },
+    { name: 'a command: nothing of the image', spec: { command: ['/own', '$(A)'] }, words: ['/own', '1'] },
+    { name: 'both', spec: { command: ['/own'], args: ['x'] }, words: ['/own', 'x'] },
+    {
+      name: 'empty lists, which count as none',
+      spec: { command: [], args: [] },
+      words: ['/entry', '$(A)', '--cmd', '$(A)'],
+    },
+  ];
+  for (const { name, spec, words } of resolutions) {
+    it(`starts, where the spec has ${name}`, () => {
+      expect(expandCommand({ container: 'app', image, ...spec, created: [] }, environment)).to.deep.equal(words);
+    });
+  }
+
   it('has no word without a command', () => {
     expect(expandCommand({ container: 'app', created: [] }, environment)).to.deep.equal([]);
   });

@@ -7,6 +7,7 @@ export const settings: Settings = {
   operatorAddress: 'podferry-operator.migration-system.svc:8443',
   serverName: 'podferry-operator.migration-system.svc',
   caPem: '-----BEGIN CERTIFICATE-----\nTEST\n-----END CERTIFICATE-----\n',
+  nativeSidecars: false,
   guaranteedResources: { cpu: '500m', memory: '512Mi' },
 };
 
@@ -19,13 +20,20 @@ export function reviewOf(object: unknown, oldObject?: unknown, request: Json = {
     kind: 'AdmissionReview',
     request: {
       uid: '705ab4f5-6393-11e8-b7cc-42010a800002',
-      kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
+      kind: isPod(object)
+        ? { group: '', version: 'v1', kind: 'Pod' }
+        : { group: 'apps', version: 'v1', kind: 'Deployment' },
+      namespace: 'shop',
       operation: oldObject === undefined ? 'CREATE' : 'UPDATE',
       object,
       oldObject: oldObject ?? null,
       ...request,
     },
   };
+}
+
+function isPod(object: unknown): boolean {
+  return typeof object === 'object' && object !== null && 'kind' in object && object.kind === 'Pod';
 }
 
 export function patchIn({ review }: Answer): Operation[] {

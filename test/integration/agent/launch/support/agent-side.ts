@@ -14,6 +14,7 @@ import { criuSafeArgs, inAppNamespace, programs } from '../../../../../agent/lau
 import { cgroupProcsFiles } from '../../../../../agent/launch/cgroup.ts';
 import { hold, ping, startApp } from '../../../../../agent/launch/channel.ts';
 import { readEnvironment } from '../../../../../agent/launch/environment.ts';
+import { type LastWord, openLastWord } from '../../../../../agent/launch/last-word.ts';
 import { findPlaceholder, type Placeholder } from '../../../../../agent/launch/placeholder.ts';
 import {
   alreadyStopped,
@@ -38,6 +39,8 @@ async function run(placeholderPid: number, program: string, args: readonly strin
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   return { ...(await ended), stdout };
 }
+
+const words = new Map<number, LastWord | undefined>();
 
 const functions = {
   pid: () => process.pid,
@@ -64,6 +67,10 @@ const functions = {
   run: async (pid: number, program: keyof typeof programs, args: string[]) => run(pid, programs[program], args),
   criu: async (pid: number, args: string[], preload?: string) =>
     run(pid, programs.criu, [...args, ...criuSafeArgs(agentRoot)], preload),
+  lastWord: (p: Placeholder) => {
+    words.set(p.pid, openLastWord(p));
+  },
+  end: (p: Placeholder) => words.get(p.pid)?.read() ?? null,
   /** Bytes straight into the request pipe, as only a faulty agent would. */
   garble: async (pid: number, hex: string) => {
     const pipe = await open(`/proc/${pid}/fd/4`, 'w');
