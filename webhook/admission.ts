@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { PodferryError } from '../proto/errors.ts';
 import { annotations } from '../proto/names.ts';
 import { eject, isInjected, isWhole } from './eject.ts';
-import { optIn, type Options } from './eligibility.ts';
+import { cautionsOf, optIn, type Options } from './eligibility.ts';
 import { inject } from './inject.ts';
 import { type Deployment, faultOfTemplate, isDeployment, isPodTemplate, type PodTemplate } from './pod-template.ts';
 import { patchBetween } from './patch.ts';
@@ -81,6 +81,7 @@ export function review(body: unknown, settings: Settings): Answer {
     const patch = decision.template === undefined ? [] : patchOf(request.object, decision.template);
     return answer(request, patch.length === 0 && decision.outcome === 'injected' ? 'unchanged' : decision.outcome, {
       skip: decision.skip,
+      cautions: decision.outcome === 'ignored' ? [] : cautionsOf(request.object),
       patch,
     });
   } catch (error) {
@@ -163,17 +164,24 @@ function answer(
   outcome: Outcome,
   {
     skip,
+    cautions = [],
     patch,
     error,
-  }: { readonly skip?: Skip | undefined; readonly patch: readonly Operation[]; readonly error?: unknown },
+  }: {
+    readonly skip?: Skip | undefined;
+    readonly cautions?: readonly Skip[];
+    readonly patch: readonly Operation[];
+    readonly error?: unknown;
+  },
 ): Answer {
+  const warnings = [...(skip === undefined ? [] : [skip]), ...cautions].map(warningOf);
   const response = {
     uid,
     allowed: true as const,
     ...(patch.length === 0
       ? {}
       : { patchType: 'JSONPatch' as const, patch: Buffer.from(JSON.stringify(patch)).toString('base64') }),
-    ...(skip === undefined ? {} : { warnings: [warningOf(skip)] }),
+    ...(warnings.length === 0 ? {} : { warnings }),
   };
   const object = { uid, operation, namespace, name };
   return { outcome, skip, error, object, review: { apiVersion: admissionVersion, kind: 'AdmissionReview', response } };

@@ -9,7 +9,8 @@ import {
   startupProbe,
 } from './agent-container.ts';
 import { eject } from './eject.ts';
-import { chooseContainer, obstacleIn, type Options } from './eligibility.ts';
+import { chooseContainer, type Options } from './eligibility.ts';
+import { obstacleIn } from './obstacles.ts';
 import { type Container, type PodTemplate, without } from './pod-template.ts';
 import type { Settings } from './settings.ts';
 import type { Skip } from './skip.ts';
