@@ -1,30 +1,17 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { applyPatch, type Operation } from 'rfc6902';
 import { parse, stringify } from 'yaml';
-import { annotations } from '../../../proto/names.ts';
 import { type Answer, review } from '../../../webhook/admission.ts';
 import { patchIn, reviewOf, settings } from '../../unit/webhook/support/samples.ts';
+import { type Deployment, expectOnlyOurs, patched, withoutOptIn } from '../support/checks.ts';
 
 const here = import.meta.dirname;
 const cases = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 const isUpdating = process.env['UPDATE_GOLDEN'] === '1';
 
-interface Deployment {
-  readonly metadata: { annotations?: Record<string, string> };
-  readonly spec: { readonly template: { readonly metadata: { annotations?: Record<string, string> } } };
-}
-
 function load(folder: string, file: string): unknown {
   return parse(readFileSync(join(here, folder, file), 'utf8'));
-}
-
-function patched(object: unknown, operations: readonly Operation[]): Deployment {
-  const copy = structuredClone(object);
-  const failures = applyPatch(copy, [...operations]).filter((result) => result !== null);
-  expect(failures).to.deep.equal([]);
-  return copy as Deployment;
 }
 
 function warningsOf(answer: Answer): readonly string[] {
@@ -36,13 +23,6 @@ function expectFile(folder: string, file: string, text: string): void {
   const path = join(here, folder, file);
   if (isUpdating) writeFileSync(path, text);
   expect(existsSync(path) ? readFileSync(path, 'utf8') : '(no such file)').to.equal(text);
-}
-
-function withoutOptIn(deployment: Deployment): Deployment {
-  const copy = structuredClone(deployment);
-  delete copy.metadata.annotations?.[annotations.enabled];
-  delete copy.spec.template.metadata.annotations?.[annotations.enabled];
-  return copy;
 }
 
 describe('admission goldens', () => {
@@ -63,6 +43,8 @@ describe('admission goldens', () => {
       it('ends in the object', () => {
         expectFile(name, 'after.yaml', stringify(after, { lineWidth: 0 }));
       });
+
+      it('touches nothing but what is ours', () => expectOnlyOurs(object, patch, after));
 
       it('changes nothing when asked again', () => {
         // What an older version injected stands on updates only.
