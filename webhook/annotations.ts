@@ -71,9 +71,15 @@ export interface Fault {
   readonly consequence: Rule['consequence'];
 }
 
+/** Of more names that nobody knows the spelling is not looked at: it takes time, and admission has little. */
+const mostUnknown = 20;
+
 /** What is wrong with the annotations of one place, each fault with its consequence, in the order in which they stand. */
 export function faultsOf(present: Annotations, place: Place): readonly Fault[] {
+  let unknown = 0;
   return Object.entries(present).flatMap(([name, value]) => {
+    if (!name.startsWith(`${group}/`)) return [];
+    if (!Object.hasOwn(rules, name) && (unknown += 1) > mostUnknown) return [];
     const fault = faultOf(name, value, place);
     return fault === undefined ? [] : [fault];
   });
@@ -107,7 +113,6 @@ const farthest = 2;
 
 /** The known name that an unknown one of our group is a misspelling of. */
 function nearestName(name: string): string | undefined {
-  if (!name.startsWith(`${group}/`)) return undefined;
   const distances = Object.keys(rules).map((known) => ({ known, distance: distanceBetween(name, known) }));
   const [nearest] = distances.sort((one, other) => one.distance - other.distance);
   return nearest !== undefined && nearest.distance <= farthest ? nearest.known : undefined;

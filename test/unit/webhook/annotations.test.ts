@@ -152,6 +152,19 @@ describe('annotation rules', () => {
     });
   }
 
+  it('look at the spelling of some names only, and at every value of ours', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 100 }, (_, index) => [`migration.io/enable${index % 10}${index}`, '']),
+    );
+    const near = Object.fromEntries(
+      Array.from({ length: 26 }, (_, index) => [`migration.io/enable${String.fromCodePoint(97 + index)}`, '']),
+    );
+    expect(faultsOf({ ...many, ...near, [annotations.mode]: 'x' }, 'template').map(({ name }) => name)).to.include(
+      annotations.mode,
+    );
+    expect(faultsOf(near, 'template').filter(({ code }) => code === 'ANNOTATION_UNKNOWN')).to.have.length(20);
+  });
+
   it('measure the distance of two words as it is defined', () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 6 }), fc.string({ maxLength: 6 }), (one, other) => {

@@ -33,7 +33,7 @@ describe('inject and eject', () => {
         expect(again).to.deep.equal({ injected: true, template: injected });
         expect(eject(injected)).to.deep.equal({ ejected: true, template: given });
       }),
-      { seed: 1, numRuns: 2000 },
+      { seed: 1, numRuns: 1000 },
     );
     expect(injections).to.be.greaterThan(100);
   });
@@ -71,7 +71,7 @@ describe('inject and eject', () => {
         const ejection = eject(damaged);
         if (ejection.ejected) expect(isInjected(ejection.template)).to.equal(false);
       }),
-      { seed: 1, numRuns: 2000 },
+      { seed: 1, numRuns: 1000 },
     );
   });
 
