@@ -65,7 +65,7 @@ describe('webhook process', function () {
       said.push(line['message']);
       if (line['message'] === 'webhook ended' && line['code'] === 'EADDRINUSE') {
         console.log(`      skipped: another process listens on the port of the webhook: ${String(line['error'])}`);
-        return this.skip();
+        this.skip();
       }
       if (line['message'] === 'listening') {
         port = Number(line['port']);
