@@ -37,7 +37,7 @@ describe('webhook process', function () {
 
   /** @returns its log, a line an object */
   function start(environment: Readonly<Record<string, string>>): AsyncIterableIterator<Record<string, unknown>> {
-    const env = { PATH: process.env['PATH'], NODE_V8_COVERAGE: process.env['NODE_V8_COVERAGE'], ...environment };
+    const env = { PATH: process.env['PATH'], ...environment };
     child = spawn(process.execPath, ['--import', 'tsx', main], { env, stdio: ['ignore', 'ignore', 'pipe'] });
     if (child.stderr === null) throw new TypeError('no stderr');
     return lines(createInterface(child.stderr));

@@ -18,7 +18,9 @@ function injectedOf(given: unknown): PodTemplate | undefined {
   return result.injected ? result.template : undefined;
 }
 
-describe('inject and eject', () => {
+describe('inject and eject', function () {
+  this.timeout(60_000);
+
   it('is reversible, idempotent and whole, and leaves its input alone', () => {
     let injections = 0;
     fc.assert(

@@ -73,7 +73,9 @@ function replaced(at: unknown, [step, ...rest]: readonly number[], value: unknow
   return { ...(at as Json), [key]: next };
 }
 
-describe('review, whatever it is asked', () => {
+describe('review, whatever it is asked', function () {
+  this.timeout(60_000);
+
   it('answers each review with a valid one, and refuses all else by its code', () => {
     let refused = 0;
     fc.assert(
@@ -176,7 +178,9 @@ function ejectedOf(given: PodTemplate): PodTemplate {
   return ejection.template;
 }
 
-describe('inject beside another injector', () => {
+describe('inject beside another injector', function () {
+  this.timeout(60_000);
+
   const theirs = template.filter(({ spec }) =>
     [...spec.containers, ...(spec.initContainers ?? [])].every(({ name }) => !meshNames.includes(name)),
   );
