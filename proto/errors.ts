@@ -38,12 +38,18 @@ export const errorKinds = {
   },
   OWNER_UNSUPPORTED: { retryable: false, hint: 'only pods of Deployments move in this version' },
   ANNOTATION_INVALID: { retryable: false, hint: 'correct the annotation named in the message' },
+  ANNOTATION_UNKNOWN: { retryable: false, hint: 'correct the name of the annotation, or remove it' },
+  ANNOTATION_MISPLACED: { retryable: false, hint: 'move the annotation, or remove it' },
   NOT_INJECTED: {
     retryable: false,
     hint: 'annotate the Deployment with migration.io/enabled: "true" and wait for its rollout',
   },
   HOST_PID: { retryable: false, hint: 'pods with hostPID: true cannot move; remove it' },
   WINDOWS_POD: { retryable: false, hint: 'only Linux pods move' },
+  USER_NAMESPACE: {
+    retryable: false,
+    hint: "remove hostUsers: false; CRIU needs the node's own user namespace",
+  },
   PROCESS_NAMESPACE_PRIVATE: {
     retryable: false,
     hint: 'remove shareProcessNamespace: false; the agent must see the processes of the application',

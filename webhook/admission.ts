@@ -5,6 +5,7 @@ import { decideDeployment } from './decide-deployment.ts';
 import { decidePod } from './decide-pod.ts';
 import type { Decision, Outcome, Surroundings } from './decision.ts';
 import { doubtsIn } from './doubts.ts';
+import { cautionsOf } from './eligibility.ts';
 import type { ImageNeed } from './image-need.ts';
 import { type Deployment, isJsonObject, type PodTemplate } from './pod-template.ts';
 import { patchBetween } from './patch.ts';
@@ -77,9 +78,13 @@ export function review(body: unknown, settings: Settings, surroundings: Surround
   const { request } = parsed.data;
   try {
     const { outcome, skip, image, patch, template } = changes(request, settings, surroundings);
-    const doubts = outcome === 'injected' && template !== undefined ? doubtsIn(template) : [];
+    const cautions = [
+      ...(outcome === 'ignored' ? [] : cautionsOf(request.object)),
+      ...(outcome === 'injected' && template !== undefined ? doubtsIn(template) : []),
+    ];
+    const said = patch.length === 0 && outcome === 'injected' ? 'unchanged' : outcome;
     return {
-      ...answer(request, patch.length === 0 && outcome === 'injected' ? 'unchanged' : outcome, { skip, doubts, patch }),
+      ...answer(request, said, { skip, cautions, patch }),
       needs: image && { ...image, namespace: request.namespace ?? '' },
     };
   } catch (error) {
@@ -120,18 +125,18 @@ function answer(
   outcome: Outcome,
   {
     skip,
-    doubts = [],
+    cautions = [],
     patch,
     error,
   }: {
     readonly skip?: Skip | undefined;
-    readonly doubts?: readonly Skip[];
+    readonly cautions?: readonly Skip[];
     readonly patch: readonly Operation[];
     readonly error?: unknown;
   },
 ): Answer {
-  const warnings = [...(skip === undefined ? [] : [skip]), ...doubts].map(warningOf);
   const { uid, operation, namespace } = request;
+  const warnings = [...(skip === undefined ? [] : [skip]), ...cautions].map(warningOf);
   const response = {
     uid,
     allowed: true as const,

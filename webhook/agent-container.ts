@@ -102,8 +102,15 @@ export function startupProbe(container: string): JsonObject {
 
 /** Small requests and no limits, but limits where the pod would lose its Guaranteed class without them. */
 export function ownResources({ spec }: PodTemplate, { guaranteedResources: { cpu, memory } }: Settings): JsonObject {
+  // Of resources of the whole pod (1.32) ours take their part: requests of our own could exceed them, and the pod be refused.
+  if (hasQuantities(spec['resources'])) return {};
   const everyone = [...spec.containers, ...(spec.initContainers ?? [])];
   return everyone.every(isGuaranteed) ? { limits: { cpu, memory }, requests: { cpu, memory } } : slimRequests;
+}
+
+function hasQuantities(resources: unknown): boolean {
+  if (!isJsonObject(resources)) return false;
+  return ['limits', 'requests'].some((key) => isJsonObject(resources[key]) && Object.keys(resources[key]).length > 0);
 }
 
 /** @see kubernetes pkg/apis/core/v1/helper/qos: limits of cpu and memory, requests equal or absent */

@@ -4,7 +4,8 @@ import type { Skip } from './skip.ts';
 
 const gpu =
   /^(?:nvidia\.com\/(?:gpu|mig-)|amd\.com\/gpu|gpu\.intel\.com\/|habana\.ai\/|aws\.amazon\.com\/neuron|google\.com\/tpu)/;
-const sandbox = /gvisor|runsc|kata|firecracker/i;
+/** Runtimes whose containers do not share the kernel of the node, by the names that their RuntimeClasses usually have. */
+const sandboxes = /^(gvisor|runsc|kata|firecracker|fc|nabla|wasm[a-z]*|spin|quark|sysbox)([-_.].*)?$/;
 
 const bound: Readonly<Record<string, string>> = {
   hostPath: 'is a hostPath: the other node has files of its own there',
@@ -48,6 +49,6 @@ function resourcesOf({ resources }: Container): readonly string[] {
 }
 
 function doubtsOfRuntime(runtimeClass: unknown): readonly Skip[] {
-  if (typeof runtimeClass !== 'string' || !sandbox.test(runtimeClass)) return [];
+  if (typeof runtimeClass !== 'string' || !sandboxes.test(runtimeClass)) return [];
   return [{ code: 'RUNTIME_SANDBOXED', message: `the pod has runtimeClassName: ${runtimeClass}` }];
 }

@@ -1,5 +1,6 @@
-import { annotations, containers, paths, servingGate, volumes } from '../proto/names.ts';
-import type { Container, Deployment, PodTemplate } from './pod-template.ts';
+import { annotations, paths } from '../proto/names.ts';
+import { faultsOf, type Place } from './annotations.ts';
+import { type Container, type Deployment, isDeployment, isPodTemplate, type PodTemplate } from './pod-template.ts';
 import type { Skip } from './skip.ts';
 
 /** What the user asks for. The pod template's annotation wins over the Deployment's. */
@@ -28,60 +29,51 @@ const foreignSidecars: ReadonlySet<string> = new Set([
   'gke-gcsfuse-sidecar',
 ]);
 
-/** Reads the annotations of a Deployment and its template. A value that cannot be meant switches the injection off. */
+/**
+ * Reads the annotations of a Deployment and its template. A value that cannot be meant switches the injection off, if it
+ * decides about it (webhook/annotations.ts).
+ */
 export function optIn(deployment: Deployment, template: PodTemplate): OptIn {
-  const read = (name: string) => template.metadata?.annotations?.[name] ?? deployment.metadata.annotations?.[name];
-  const enabled = read(annotations.enabled);
-  if (enabled !== undefined && enabled !== 'true' && enabled !== 'false') {
-    const message = `${annotations.enabled} is ${JSON.stringify(enabled)}, neither "true" nor "false"`;
-    return { options: { enabled: false }, invalid: { code: 'ANNOTATION_INVALID', message } };
-  }
-  const agentImage = read(annotations.agentImage);
-  if (agentImage !== undefined && !/^[\w.:@/-]{1,512}$/.test(agentImage)) {
-    const message = `${annotations.agentImage} is ${JSON.stringify(agentImage)}, which names no image`;
-    return { options: { enabled: false }, invalid: { code: 'ANNOTATION_INVALID', message } };
-  }
-  const remedies = read(annotations.remedies);
-  if (remedies !== undefined && remedies !== 'auto' && remedies !== 'none') {
-    const message = `${annotations.remedies} is ${JSON.stringify(remedies)}, neither "auto" nor "none"`;
-    return { options: { enabled: false }, invalid: { code: 'ANNOTATION_INVALID', message } };
-  }
+  const { workload, pods } = placesOf(deployment, template);
+  const all = { ...workload, ...pods.present };
+  const enabled = all[annotations.enabled];
+  const faults = [...faultsOf(workload, 'workload'), ...faultsOf(pods.present, pods.place)];
+  const fault = faults.find(({ consequence, name }) => {
+    return consequence === 'skip' && (enabled === 'true' || name === annotations.enabled);
+  });
+  if (fault !== undefined)
+    return { options: { enabled: false }, invalid: { code: fault.code, message: fault.message } };
+  const { [annotations.container]: container, [annotations.agentImage]: agentImage } = all;
   const reinject = deployment.metadata.annotations?.[annotations.reinject];
-  const chosen = { container: read(annotations.container), agentImage, reinject };
-  return { options: { enabled: enabled === 'true', ...chosen, ...(remedies === 'auto' ? { remedies } : {}) } };
+  const remedies = all[annotations.remedies] === 'auto' ? ({ remedies: 'auto' } as const) : {};
+  return { options: { enabled: enabled === 'true', container, agentImage, reinject, ...remedies } };
 }
 
-/** Why the pods of this template cannot be moved at all; undefined when they can. */
-export function obstacleIn({ spec }: PodTemplate): Skip | undefined {
-  if (spec.hostPID === true) return { code: 'HOST_PID', message: 'the pod has hostPID: true' };
-  const os = spec.os?.name ?? spec.nodeSelector?.['kubernetes.io/os'] ?? spec.nodeSelector?.['beta.kubernetes.io/os'];
-  if (os === 'windows') return { code: 'WINDOWS_POD', message: 'the pod is for Windows nodes' };
-  if (spec.shareProcessNamespace === false) {
-    return { code: 'PROCESS_NAMESPACE_PRIVATE', message: 'the pod has shareProcessNamespace: false' };
-  }
-  const taken = takenName(spec);
-  return taken === undefined ? undefined : { code: 'NAME_TAKEN', message: `the pod already has ${taken}` };
+/**
+ * What is odd about a workload and yet does not keep it from being injected: for warnings. Of one that did not opt in only
+ * names that look misspelt, since one of them may have been meant to.
+ */
+export function cautionsOf(object: unknown): readonly Skip[] {
+  if (!isDeployment(object) || !isPodTemplate(object.spec.template)) return [];
+  const { template } = object.spec;
+  const { workload, pods } = placesOf(object, template);
+  const enabled = { ...workload, ...pods.present }[annotations.enabled];
+  if (enabled === 'false') return [];
+  return [...faultsOf(workload, 'workload'), ...faultsOf(pods.present, pods.place)]
+    .filter(({ code, consequence }) => {
+      return consequence === 'warning' && (enabled === 'true' || code === 'ANNOTATION_UNKNOWN');
+    })
+    .map(({ code, message }): Skip => ({ code, message }));
 }
 
-function takenName(spec: PodTemplate['spec']): string | undefined {
-  const ownContainers: readonly string[] = Object.values(containers);
-  const ownVolumes: readonly string[] = Object.values(volumes);
-  const all = [...spec.containers, ...(spec.initContainers ?? [])];
-  const container = all.find(({ name }) => ownContainers.includes(name));
-  if (container !== undefined) return `a container ${container.name}`;
-  const volume = spec.volumes?.find(({ name }) => ownVolumes.includes(name));
-  if (volume !== undefined) return `a volume ${volume.name}`;
-  const mount = all
-    .flatMap((one) => one.volumeMounts ?? [])
-    .find(
-      ({ name, mountPath }) =>
-        ownVolumes.includes(name) || mountPath === paths.shared || mountPath.startsWith(`${paths.shared}/`),
-    );
-  if (mount !== undefined) return `a mount of ${mount.name} at ${mount.mountPath}`;
-  if (spec.readinessGates?.some(({ conditionType }) => conditionType === servingGate)) {
-    return `a readiness gate ${servingGate}`;
-  }
-  return undefined;
+/** The annotations of the two places; of the workload's own only those that its template does not overrule. */
+function placesOf(deployment: Deployment, template: PodTemplate) {
+  const present = template.metadata?.annotations ?? {};
+  const workload = Object.fromEntries(
+    Object.entries(deployment.metadata.annotations ?? {}).filter(([name]) => !Object.hasOwn(present, name)),
+  );
+  const place: Place = deployment.spec.template === template ? 'template' : 'pod';
+  return { workload, pods: { present, place } };
 }
 
 export type Choice =

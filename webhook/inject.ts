@@ -9,8 +9,9 @@ import {
   startupProbe,
 } from './agent-container.ts';
 import { eject } from './eject.ts';
-import { chooseContainer, obstacleIn, type Options } from './eligibility.ts';
+import { chooseContainer, type Options } from './eligibility.ts';
 import { hasCommand, type Image, type ImageAnswer, imageOf, startsSomething } from './image-need.ts';
+import { obstacleIn } from './obstacles.ts';
 import { type Container, type PodTemplate, without } from './pod-template.ts';
 import { remediesFor, withRemedies } from './remedies.ts';
 import type { Settings } from './settings.ts';

@@ -29,24 +29,14 @@ interface Keyed {
 
 function listOperations(before: Keyed, after: Keyed, path: string): Operation[] {
   const operations: Operation[] = [];
-  const wanted = new Set(after.keys);
-  const kept = before.keys.filter((key) => wanted.has(key));
-  const known = new Set(kept);
-  if (
-    !isDeepStrictEqual(
-      kept,
-      after.keys.filter((key) => known.has(key)),
-    )
-  ) {
-    return [{ op: 'replace', path, value: after.items }];
-  }
+  const kept = longestInOrder(before.keys, after.keys);
   for (let index = before.keys.length - 1; index >= 0; index -= 1) {
-    if (!wanted.has(before.keys[index] ?? '')) operations.push({ op: 'remove', path: `${path}/${index}` });
+    if (!kept.has(before.keys[index] ?? '')) operations.push({ op: 'remove', path: `${path}/${index}` });
   }
   const items = new Map(before.keys.map((key, index) => [key, before.items[index]]));
   for (const [index, key] of after.keys.entries()) {
     const item = after.items[index];
-    if (known.has(key)) {
+    if (kept.has(key)) {
       const inner = patchBetween(items.get(key), item);
       operations.push(...inner.map((one) => ({ ...one, path: `${path}/${index}${one.path}` })));
     } else {
@@ -54,6 +44,32 @@ function listOperations(before: Keyed, after: Keyed, path: string): Operation[] 
     }
   }
   return operations;
+}
+
+/** The most keys that stand in both lists in the same order: what can stay while the others are taken out and put in. */
+function longestInOrder(before: readonly string[], after: readonly string[]): ReadonlySet<string> {
+  const places = new Map(after.map((key, index) => [key, index]));
+  interface Run {
+    readonly key: string;
+    readonly place: number;
+    readonly previous: Run | undefined;
+  }
+  /** Of the runs of each length the one that ends earliest. */
+  const ends: Run[] = [];
+  for (const key of before) {
+    const place = places.get(key);
+    if (place === undefined) continue;
+    let low = 0;
+    for (let high = ends.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((ends[middle]?.place ?? 0) < place) low = middle + 1;
+      else high = middle;
+    }
+    ends[low] = { key, place, previous: ends[low - 1] };
+  }
+  const kept = new Set<string>();
+  for (let run = ends.at(-1); run !== undefined; run = run.previous) kept.add(run.key);
+  return kept;
 }
 
 /** @returns undefined when an item has no key or two have the same */

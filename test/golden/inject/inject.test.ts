@@ -1,26 +1,16 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { applyPatch, type Operation } from 'rfc6902';
 import { parse, stringify } from 'yaml';
-import { annotations } from '../../../proto/names.ts';
 import { type Answer, review } from '../../../webhook/admission.ts';
 import type { Surroundings } from '../../../webhook/decision.ts';
 import type { Settings } from '../../../webhook/settings.ts';
 import { patchIn, reviewOf, settings } from '../../unit/webhook/support/samples.ts';
+import { type Deployment, expectOnlyOurs, patched, withoutOptIn } from '../support/checks.ts';
 
 const here = import.meta.dirname;
 const cases = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 const isUpdating = process.env['UPDATE_GOLDEN'] === '1';
-
-interface Annotated {
-  readonly metadata: { annotations?: Record<string, string> };
-}
-/** Pods are cases as well: theirs is `pod.yaml`. */
-interface Deployment extends Annotated {
-  readonly kind: string;
-  readonly spec: { readonly template: Annotated };
-}
 
 function load(folder: string, file: string): unknown {
   return parse(readFileSync(join(here, folder, file), 'utf8'));
@@ -28,13 +18,6 @@ function load(folder: string, file: string): unknown {
 
 function loadIfThere(folder: string, file: string): unknown {
   return existsSync(join(here, folder, file)) ? load(folder, file) : undefined;
-}
-
-function patched(object: unknown, operations: readonly Operation[]): Deployment {
-  const copy = structuredClone(object);
-  const failures = applyPatch(copy, [...operations]).filter((result) => result !== null);
-  expect(failures).to.deep.equal([]);
-  return copy as Deployment;
 }
 
 function warningsOf(answer: Answer): readonly string[] {
@@ -46,13 +29,6 @@ function expectFile(folder: string, file: string, text: string): void {
   const path = join(here, folder, file);
   if (isUpdating) writeFileSync(path, text);
   expect(existsSync(path) ? readFileSync(path, 'utf8') : '(no such file)').to.equal(text);
-}
-
-function withoutOptIn(deployment: Deployment): Deployment {
-  const copy = structuredClone(deployment);
-  delete copy.metadata.annotations?.[annotations.enabled];
-  if (copy.kind === 'Deployment') delete copy.spec.template.metadata.annotations?.[annotations.enabled];
-  return copy;
 }
 
 describe('admission goldens', () => {
@@ -79,6 +55,8 @@ describe('admission goldens', () => {
       it('ends in the object', () => {
         expectFile(name, 'after.yaml', stringify(after, { lineWidth: 0 }));
       });
+
+      it('touches nothing but what is ours', () => expectOnlyOurs(object, patch, after));
 
       it('changes nothing when asked again', () => {
         // What an older version injected stands on updates only.
