@@ -10,7 +10,8 @@ import { killIncomplete } from './orders/short-orders.ts';
 
 /**
  * Puts right what a restart of the agent interrupted, as the journal tells. A checkpoint is rolled back: nothing can have been
- * committed on it; its CRIU was killed together with the agent, so what that has changed is undone. A tree with pages missing is killed, and restored again in full by `drains`.
+ * committed on it. Its CRIU may have been killed together with the agent: what that has changed is undone. A tree with pages
+ * missing is killed, and restored again in full by `drains`.
  */
 export async function putRight(
   ledger: Ledger,

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { restoreCheckpoint } from '../../../../agent/checkpoint/restore.ts';
 import { takeCheckpoint } from '../../../../agent/checkpoint/take.ts';
 import { startLazyDump } from '../../../../agent/criu/dump.ts';
+import { undoDump } from '../../../../agent/criu/undo.ts';
 import { PodferryError } from '../../../../proto/errors.ts';
 import { sealingFor } from '../../../fakes/sealing.ts';
 import { MemoryStore } from '../../../fakes/store.ts';
@@ -121,6 +122,8 @@ export class Victim {
     } catch (error) {
       if (!(error instanceof PodferryError) || !error.message.endsWith('its processes are as they were before'))
         throw error;
+      // As an agent does that was started again: nothing is left to do.
+      await undoDump(imagesDir, this.rig.placeholder);
       return 'killed';
     } finally {
       await dump.abort();
@@ -149,11 +152,21 @@ export class Victim {
 /** What of CRIU's is in a process: memory, open files, a tracer. */
 async function leftoversOf(pid: number): Promise<string[]> {
   const maps = readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n');
-  const links = (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`));
+  const links = (await readdir(`/proc/${pid}/fd`)).map((fd) => fileOf(pid, fd));
   const tracer = await statusField(pid, 'TracerPid');
   return [
     ...maps.filter((line) => line.includes('CRIUMFD')),
     ...(await Promise.all(links)).filter((link) => link.includes('CRIUMFD') || link.includes('dump.log')),
     ...(tracer === '0' ? [] : [`the tracer ${tracer}`]),
   ];
+}
+
+/** What a process has open; empty when it has closed it meanwhile, since those that CRIU had not come to run. */
+async function fileOf(pid: number, fd: string): Promise<string> {
+  try {
+    return await readlink(`/proc/${pid}/fd/${fd}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
