@@ -1,16 +1,24 @@
 import { PodferryError } from '../proto/errors.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import { OrderKind, OrderStatus } from '../proto/gen/agent/v1/agent.ts';
+import { undoDump } from './criu/undo.ts';
 import { lostDrain, type Draining } from './draining.ts';
 import type { Ledger } from './ledger.ts';
 import { applicationTree, continueTree } from './launch/process-tree.ts';
+import { dumpDir } from './orders/checkpoint.ts';
 import { killIncomplete } from './orders/short-orders.ts';
 
 /**
  * Puts right what a restart of the agent interrupted, as the journal tells. A checkpoint is rolled back: nothing can have been
- * committed on it. A tree with pages missing is killed, and restored again in full by `drains`.
+ * committed on it. Its CRIU may have been killed together with the agent: what that has changed is undone. A tree with pages
+ * missing is killed, and restored again in full by `drains`.
  */
-export async function putRight(ledger: Ledger, drains: Pick<Draining, 'follow'>, log: Log): Promise<void> {
+export async function putRight(
+  ledger: Ledger,
+  drains: Pick<Draining, 'follow'>,
+  workDir: string,
+  log: Log,
+): Promise<void> {
   if (ledger.journal().draining) {
     try {
       await killIncomplete(ledger.journal());
@@ -23,6 +31,9 @@ export async function putRight(ledger: Ledger, drains: Pick<Draining, 'follow'>,
   if (order?.status !== OrderStatus.ORDER_STATUS_WORKING) return;
   const isCheckpoint = order.kind === OrderKind.ORDER_KIND_CHECKPOINT;
   if (isCheckpoint && appPid !== undefined && !draining) {
+    await undoDump(dumpDir(workDir)).catch((error: unknown) =>
+      log.error('the application may not survive', errorFields(error)),
+    );
     try {
       continueTree(applicationTree(appPid).processes);
     } catch (error) {

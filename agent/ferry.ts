@@ -127,7 +127,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     home: () => home,
   });
 
-  await putRight(ledger, drains, log);
+  await putRight(ledger, drains, config.workDir, log);
 
   const run = async (order: Order, abort: AbortController, before?: Promise<void>): Promise<void> => {
     await before; // a checkpoint that RESUME has aborted continues the tree itself

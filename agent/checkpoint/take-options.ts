@@ -42,6 +42,8 @@ export interface TakeOptions {
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
   readonly onStopped?: () => void;
+  /** Our program as the agent sees it. */
+  readonly binary?: string;
   /** Default: what is worth it is compressed. */
   readonly compresses?: boolean;
   /** Gets CRIU's logs at the end, whatever that is. */

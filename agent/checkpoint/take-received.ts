@@ -20,6 +20,7 @@ export async function takeReceived(context: TakeContext, attempt: Attempt): Prom
     pid: options.rootPid,
     imagesDir: options.workDir,
     stopSeconds: Math.max(Math.ceil(attempt.remainingMs / 1000), 1),
+    binary: options.binary,
   });
   const stopped = (): void => {
     watch.lap('stop');

@@ -37,6 +37,7 @@ export async function takeScanned(context: TakeContext, attempt: Attempt): Promi
     pid: options.rootPid,
     imagesDir: options.workDir,
     stopSeconds: Math.max(Math.ceil(attempt.remainingMs / 1000), 1),
+    binary: options.binary,
   });
   try {
     const stoppedAt = await untilStopped(dump, options.rootPid, attempt);

@@ -7,6 +7,7 @@ import { criuErrors, describeEnd, endWithin, startChild } from './child.ts';
 import type { Criu } from './command.ts';
 import { leftName } from './left-pages.ts';
 import { command, encodeHeader } from './page-xfer.ts';
+import { undoDump, undoEnv } from './undo.ts';
 
 /** How long an aborted CRIU may take to put the processes back as they were before it is killed. */
 const abortGraceMs = 10_000;
@@ -23,6 +24,8 @@ export interface DumpOptions {
   readonly imagesDir: string;
   /** How long CRIU may try to stop every process. */
   readonly stopSeconds: number;
+  /** Our program as the agent sees it. */
+  readonly binary?: string | undefined;
 }
 
 /** A dump under way. */
@@ -31,12 +34,13 @@ export interface Dump {
   readonly pages: Socket;
   /**
    * Resolves when CRIU has ended well and left the tree stopped.
-   * Rejects with CRIU_DUMP_FAILED, holding CRIU's own words; then the tree runs again or is stopped, and is not traced.
+   * Rejects with CRIU_DUMP_FAILED, holding CRIU's own words; then the tree is as it was, also when CRIU was killed; it runs or is stopped, and is
+   * not traced.
    */
   readonly done: Promise<void>;
   /**
-   * Ends CRIU early, and resolves when it is gone. It is made to fail by itself, since it puts the processes back as they
-   * were: one that is killed in the middle leaves its code in them. Only one that does not end in time is killed.
+   * Ends CRIU early, and resolves when it is gone. It is made to fail by itself; one that does not end in time is killed, and what it has
+   * changed undone.
    */
   abort(): Promise<void>;
 }
@@ -95,7 +99,7 @@ export async function startLazyDump(options: DumpOptions): Promise<LazyDump> {
 }
 
 async function start(
-  { criu, pid, imagesDir, stopSeconds }: DumpOptions,
+  { criu, pid, imagesDir, stopSeconds, binary }: DumpOptions,
   pagesTo: readonly string[],
   fds: readonly 'pipe'[],
   environment: Readonly<Record<string, string>> = {},
@@ -108,19 +112,29 @@ async function start(
     ...dumpOptions,
   ];
   const run = criu.command(args);
-  const child = await startChild({ ...run, env: { ...run.env, ...environment } }, fds, 'CRIU_DUMP_FAILED');
+  const env = { ...run.env, ...undoEnv(criu, imagesDir), ...environment };
+  const child = await startChild({ ...run, env }, fds, 'CRIU_DUMP_FAILED');
   // The type of an extra pipe does not say so, but node makes a UNIX socket pair.
   const pages = child.process.stdio[3] as Socket;
   const done = child.ended.then(async (end) => {
     if (end.exitCode === 0) return;
+    const what = `criu dump of pid ${pid} ${describeEnd(end)}`;
+    if (end.signal !== null) {
+      const isUndone = await undoDump(imagesDir, binary);
+      const state = isUndone
+        ? 'its processes are as they were before'
+        : 'what it changed in its processes is not known';
+      throw new PodferryError('CRIU_DUMP_FAILED', `${what}; ${state}`, { pid });
+    }
     const said = await criuErrors(join(imagesDir, logName), end.stderr);
-    throw new PodferryError('CRIU_DUMP_FAILED', `criu dump of pid ${pid} ${describeEnd(end)}: ${said}`, { pid });
+    throw new PodferryError('CRIU_DUMP_FAILED', `${what}: ${said}`, { pid });
   });
   // Handled by whoever awaits done; an early rejection must not be an unhandled one.
   done.catch(() => undefined);
   const abort = async (): Promise<void> => {
     pages.destroy();
     await endWithin(child, abortGraceMs);
+    await done.catch(() => undefined);
   };
   return { dump: { pages, done, abort }, process: child.process };
 }

@@ -38,8 +38,8 @@ const image = {
   loader: '/usr/lib/podferry/loader',
   libraries: '/usr/lib/podferry/lib',
   noPlugins: '/usr/lib/podferry/no-plugins',
-  /** image/criu-tmp.c and criu-leave.c */
-  criuPreloads: ['/usr/lib/podferry/criu-tmp.so', '/usr/lib/podferry/criu-leave.so'],
+  /** image/criu-tmp.c, criu-leave.c and criu-undo.c */
+  criuPreloads: ['criu-tmp', 'criu-leave', 'criu-undo'].map((name) => `/usr/lib/podferry/${name}.so`),
 } as const;
 
 /** Nothing is found through PATH, in any language of messages, and no variable of the agent gets near the application. */

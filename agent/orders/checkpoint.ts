@@ -22,6 +22,9 @@ const filesDeadlineMs = 60_000;
 /** Even without PRECOPY. After it, one or two bring what it left up to date. */
 const maxRounds = 5;
 
+/** Of the checkpoint that is being taken. Only the agent's container has it. */
+export const dumpDir = (workDir: string): string => join(workDir, 'dump');
+
 /**
  * CHECKPOINT: stops the tree, stores a complete checkpoint, leaves the tree stopped.
  * On any failure the tree is continued before this rejects: the source never depends on the store.
@@ -52,7 +55,7 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
       rootPid,
       stdioPid: placeholder.pid,
       stoppedBefore: [...wasStopped],
-      workDir: join(config.workDir, 'dump'),
+      workDir: dumpDir(config.workDir),
       memory,
       rounds: roundLimits(order.options, maxRounds),
       files: async () => {

@@ -11,12 +11,17 @@ const run = promisify(execFile);
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const witnessSource = fileURLToPath(new URL('witness.c', import.meta.url));
 const shimPath = '/usr/lib/podferry/limits-shim.so';
+const shim = [shimPath, 'hack/testbed/agent-shim/shim.c'] as const;
+/** As agent/Dockerfile builds them. */
+const libraries = ['criu-tmp', 'criu-undo'].map(
+  (name) => [`/usr/lib/podferry/${name}.so`, `agent/image/${name}.c`] as const,
+);
 
 /** What all pods of a campaign share. */
 export interface Ground {
   /** Of the pods, on tmpfs as their work volumes are. */
   readonly dir: string;
-  /** The root file system of the agent's image, with the placeholder of this checkout. */
+  /** The root file system of the agent's image, with the placeholder and the libraries of this checkout. */
   readonly agentRoot: string;
   /** The agent of this checkout, bundled as it is shipped. */
   readonly bundles: string;
@@ -59,10 +64,18 @@ export async function prepareGround(agentImage: string): Promise<Ground> {
       await mkdir(join(agentRoot, point), { recursive: true });
     }
     await cp(at('placeholder'), join(agentRoot, 'usr/local/bin/podferry-sleep'));
-    if (!hasLimits) {
-      const source = join(repository, 'hack/testbed/agent-shim/shim.c');
-      await run('gcc', ['-shared', '-fPIC', '-O2', '-o', join(agentRoot, shimPath), source]);
-    }
+    const headers = join(repository, 'agent/launch/placeholder');
+    for (const [library, source] of [...libraries, ...(hasLimits ? [] : [shim])])
+      await run('gcc', [
+        '-shared',
+        '-fPIC',
+        '-O2',
+        '-I',
+        headers,
+        '-o',
+        join(agentRoot, library),
+        join(repository, source),
+      ]);
     return {
       dir,
       agentRoot,

@@ -22,8 +22,9 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "hold-faults")) return run_hold_faults(argc - 2, argv + 2);
     if (!strcmp(mode, "fill-pages") && argc == 3) return run_fill_pages(argv[2]);
     if (!strcmp(mode, "track") && argc == 2) return run_track();
+    if (!strcmp(mode, "undo") && argc == 3) return run_undo(argv[2]);
     if (!strcmp(mode, "sockets")) return run_sockets(argc - 2, argv + 2);
     fprintf(stderr, "usage: infinity | ready NAME | install DST | supervise PID ROOT CGROUP... -- COMMAND... | within CGROUP... -- COMMAND... | "
-                    "hold-faults ENTRYPOINT ROOT FILLER | fill-pages DIR | track | sockets PID...\n");
+                    "hold-faults ENTRYPOINT ROOT FILLER | fill-pages DIR | track | sockets PID... | undo LOG\n");
     return EXIT_USAGE;
 }

@@ -9,6 +9,7 @@
  *   fill-pages DIR                              agent: puts pages into restored processes (fill-pages.c)
  *   track                                       agent: tells which pages of processes were written (track.c)
  *   sockets PID...                              agent: tells what /proc does not of sockets (sockets.c)
+ *   undo LOG                                    agent: puts back what a criu that was killed has changed (undo.c)
  *
  * The channel. The entrypoint holds both ends of anonymous pipes at fixed numbers. The agent opens them through /proc/PID/fd; that
  * needs ptrace access to this process, which is not dumpable and was never readable, so nobody else in the pod has it.
@@ -64,5 +65,6 @@ int run_hold_faults(int argc, char **argv);
 int run_fill_pages(const char *dir);
 int run_track(void);
 int run_sockets(int count, char **pids);
+int run_undo(const char *path);
 
 #endif

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -25,7 +25,7 @@ const agentRoot = process.env['PODFERRY_AGENT_ROOT'] ?? join(cache, 'dev-agent-r
 export function whyNot(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
   if (!existsSync(join(agentRoot, 'usr/sbin/criu'))) return `needs an agent root at ${agentRoot} (PODFERRY_AGENT_ROOT)`;
-  if (!existsSync('/usr/bin/musl-gcc')) return 'needs musl-gcc';
+  if (!existsSync('/usr/bin/musl-gcc') || !existsSync(cc)) return 'needs gcc and musl-gcc';
   return undefined;
 }
 
@@ -45,13 +45,26 @@ export async function whyNotOtherUsers(): Promise<string | undefined> {
   return existsSync(cc) ? undefined : 'CAP_SYS_RESOURCE is missing, and gcc to build the shim';
 }
 
-/** Options of the loader: what the image preloads into criu for memory, and what makes CRIU work where the capability is missing. */
-async function preloadFor(dir: string): Promise<string[]> {
-  const leave = join(agentRoot, 'usr/lib/podferry/criu-leave.so');
-  if ((await hasSysResource()) || !existsSync(cc)) return ['--preload', leave];
-  const shim = join(dir, 'shim.so');
-  await promisify(execFile)(cc, ['-shared', '-fPIC', '-O2', '-o', shim, shimSource]);
-  return ['--preload', `${leave} ${shim}`];
+const imageSources = ['criu-tmp.c', 'criu-undo.c'].map((name) =>
+  fileURLToPath(new URL(`../../../../agent/image/${name}`, import.meta.url)),
+);
+const undoHeaders = fileURLToPath(new URL('../../../../agent/launch/placeholder/', import.meta.url));
+
+/** Builds a library to be preloaded. @returns its path */
+export async function buildLibrary(dir: string, source: string): Promise<string> {
+  const path = join(dir, `${basename(source, '.c')}.so`);
+  await promisify(execFile)(cc, ['-shared', '-fPIC', '-O2', '-I', undoHeaders, '-o', path, source]);
+  return path;
+}
+
+/**
+ * What is loaded into CRIU: what the image has, and what makes it work where the capability is missing. One library needs headers of a younger kernel
+ * than test machines may have: it is the image's.
+ */
+async function preloadsFor(dir: string): Promise<string[]> {
+  const sources = [...imageSources, ...((await hasSysResource()) ? [] : [shimSource])];
+  const built = await Promise.all(sources.map((source) => buildLibrary(dir, source)));
+  return [join(agentRoot, 'usr/lib/podferry/criu-leave.so'), ...built];
 }
 
 const buildPlaceholder = fileURLToPath(new URL('../../../../agent/launch/placeholder/build.sh', import.meta.url));
@@ -67,32 +80,41 @@ function placeholderBuilt(): string {
   return placeholder;
 }
 
+const noPlugins = 'no-plugins';
+
 /** A folder on tmpfs for one test, with everything the test makes. */
 export class Rig {
   readonly #ends: (() => Promise<void> | void)[] = [];
 
+  readonly criu: Criu;
+
   private constructor(
     readonly dir: string,
-    readonly criu: Criu,
+    readonly preloads: readonly string[],
     readonly placeholder: string,
-  ) {}
+  ) {
+    this.criu = this.criuWith(preloads, {});
+  }
 
   static async make(): Promise<Rig> {
     const dir = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'podferry-test-'));
-    const libdir = join(dir, 'no-plugins');
-    await mkdir(libdir);
-    const preload = await preloadFor(dir);
+    await mkdir(join(dir, noPlugins));
+    return new Rig(dir, await preloadsFor(dir), placeholderBuilt());
+  }
+
+  /** CRIU with other libraries loaded into it, and told something. */
+  criuWith(preloads: readonly string[], env: Readonly<Record<string, string>>): Criu {
     const command: Criu['command'] = (args) => ({
       file: join(agentRoot, 'lib64/ld-linux-x86-64.so.2'),
       args: [
-        ...preload,
+        ...['--preload', preloads.join(' ')],
         ...['--library-path', join(agentRoot, 'usr/lib/x86_64-linux-gnu'), join(agentRoot, 'usr/sbin/criu')],
         ...args,
-        ...(args[0] === '--version' ? [] : ['--no-default-config', '--libdir', libdir]),
+        ...(args[0] === '--version' ? [] : ['--no-default-config', '--libdir', join(this.dir, noPlugins)]),
       ],
-      env: { PATH: '/proc/none' },
+      env: { PATH: '/proc/none', PODFERRY_CRIU_CACHE: join(this.dir, 'criu.kdat'), ...env },
     });
-    return new Rig(dir, { command, pathFor: (path) => path }, placeholderBuilt());
+    return { command, pathFor: (path) => path };
   }
 
   /** Undoes everything, newest first. */
@@ -146,6 +168,7 @@ export class Rig {
       stdioPid: container.pid,
       stoppedBefore: [],
       workDir: join(this.dir, 'take'),
+      binary: this.placeholder,
       deadlineMs: 60_000,
     } satisfies Partial<TakeOptions>;
   }

@@ -44,7 +44,9 @@ describe('a program in the namespaces of the application', () => {
     const preload = '/usr/lib/podferry/limits-shim.so';
     const { args } = inAppNamespace({ placeholderPid: 2, agentRoot, program: programs.criu, args: ['check'], preload });
     expect(args.filter((word) => word === '--preload')).to.have.length(1);
-    const ours = ['criu-tmp.so', 'criu-leave.so'].map((name) => `${agentRoot}/usr/lib/podferry/${name}`);
+    const ours = ['criu-tmp.so', 'criu-leave.so', 'criu-undo.so'].map(
+      (name) => `${agentRoot}/usr/lib/podferry/${name}`,
+    );
     expect(args[args.indexOf('--preload') + 1]).to.equal([...ours, `${agentRoot}${preload}`].join(' '));
     expect(args.indexOf('--preload')).to.be.above(args.indexOf('--wdns=/'));
   });
