@@ -6,6 +6,7 @@ import { connectToTarget, isLinkOver } from './direct/lifetime.ts';
 import type { DirectLinks } from './direct/links.ts';
 import type { Draining } from './draining.ts';
 import type { Ledger } from './ledger.ts';
+import { begin } from './orders/admit.ts';
 import { checkpoint } from './orders/checkpoint.ts';
 import type { OrderContext, RunOrder } from './orders/context.ts';
 import { precopy } from './orders/precopy.ts';
@@ -47,10 +48,7 @@ export async function carryOut(order: Order, abort: AbortController, deps: Carry
     abort.abort(new PodferryError('DEADLINE_EXCEEDED', `the order was not done within ${timeoutMs} ms`));
   }, timeoutMs);
   try {
-    await ledger.change({
-      order: { kind, migrationUid, attempt, status: OrderStatus.ORDER_STATUS_WORKING },
-      ...(isCheckpoint ? { role: 'frozen' } : {}),
-    });
+    await ledger.change(begin(order, ledger.journal()));
     const runner = runners[kind];
     if (runner === undefined) throw new PodferryError('INTERNAL', `nobody carries out ${OrderKind[kind]}`);
     // before anything waits: an order for a container that does not run fails at once

@@ -32,6 +32,8 @@ export const Journal = z.object({
   /** What it is restored from, again if need be, while it drains. */
   restoredFrom: CheckpointRef.optional(),
   order: Order.optional(),
+  /** Attempts (`<migration uid>/<attempt>`) that were told to RESUME: nothing else is done for them any more. */
+  rolledBack: z.array(z.string()).optional(),
   checkpoint: CheckpointRef.optional(),
 });
 export type Journal = z.infer<typeof Journal>;

@@ -13,6 +13,13 @@ export interface LedgerDeps {
   report(state: AgentState): void;
 }
 
+/** What is told besides the journal. */
+export interface Told {
+  readonly transfer: Transfer | undefined;
+  readonly findings: readonly Finding[];
+  readonly directPort: number;
+}
+
 /** What the agent knows of its pod: the journal, and what is only told and not needed after a restart. */
 export interface Ledger {
   journal(): Journal;
@@ -26,13 +33,9 @@ export interface Ledger {
   setPreflight(findings: readonly Finding[]): void;
 }
 
-/** Keeps the journal; every change of it is on its volume before anybody is told. */
-export function createLedger(deps: LedgerDeps): Ledger {
-  let journal = deps.first;
-  let transfer: Transfer | undefined;
-  let findings: readonly Finding[] = [];
-
-  const state = (): AgentState => ({
+/** What the operator is told. Pure. */
+export function stateOf(journal: Journal, told: Told): AgentState {
+  return {
     phase: phaseOf(journal),
     migrationUid: journal.order?.migrationUid ?? '',
     attempt: journal.order?.attempt ?? 0,
@@ -40,13 +43,22 @@ export function createLedger(deps: LedgerDeps): Ledger {
     status: journal.order?.status ?? OrderStatus.ORDER_STATUS_UNSPECIFIED,
     failure: journal.order?.failure,
     checkpoint: journal.checkpoint,
-    transfer,
+    transfer: told.transfer,
     appPid: journal.appPid ?? 0,
-    preflight: findings.map(({ code }) => code),
-    findings: [...findings],
-    directPort: deps.directPort(),
+    preflight: told.findings.map(({ code }) => code),
+    findings: [...told.findings],
+    directPort: told.directPort,
     draining: journal.draining,
-  });
+  };
+}
+
+/** Keeps the journal; every change of it is on its volume before anybody is told. */
+export function createLedger(deps: LedgerDeps): Ledger {
+  let journal = deps.first;
+  let transfer: Transfer | undefined;
+  let findings: readonly Finding[] = [];
+
+  const state = (): AgentState => stateOf(journal, { transfer, findings, directPort: deps.directPort() });
 
   const change = async (next: Partial<Journal>): Promise<void> => {
     journal = { ...journal, ...next };

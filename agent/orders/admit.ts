@@ -37,9 +37,29 @@ function isRestoredAgain(last: NonNullable<Journal['order']>, role: Role): boole
   return last.kind === OrderKind.ORDER_KIND_RESTORE && role === 'waiting' && isOver;
 }
 
+/** Rolled back attempts that are remembered: more than can have an order on its way. */
+const maxRemembered = 16;
+
+function attemptOf({ migrationUid, attempt }: Order): string {
+  return `${migrationUid}/${attempt}`;
+}
+
+/**
+ * What the journal says from the moment an order is begun. Pure. RESUME ends its attempt: nobody may continue what an order
+ * to stop that arrives after it would stop.
+ */
+export function begin(order: Order, { rolledBack = [] }: Journal): Partial<Journal> {
+  const { kind, migrationUid, attempt } = order;
+  const begun = { order: { kind, migrationUid, attempt, status: OrderStatus.ORDER_STATUS_WORKING } };
+  if (kind === OrderKind.ORDER_KIND_CHECKPOINT) return { ...begun, role: 'frozen' };
+  if (kind !== OrderKind.ORDER_KIND_RESUME) return begun;
+  const others = rolledBack.filter((each) => each !== attemptOf(order));
+  return { ...begun, rolledBack: [...others, attemptOf(order)].slice(-maxRemembered) };
+}
+
 /**
  * Decides on an order from the operator. Pure. An order is known by (migration, attempt, kind); of one migration an older
- * attempt is stale; while a tree is stopped only its own migration may give orders; a target obeys only the migration it waits for.
+ * attempt, or one that was rolled back, is stale; while a tree is stopped only its own migration may give orders; a target obeys only the migration it waits for.
  * @param restoreFor uid of the migration that this pod is the target of
  */
 export function admit(order: Order, journal: Journal, restoreFor: string | undefined): Admission {
@@ -47,6 +67,8 @@ export function admit(order: Order, journal: Journal, restoreFor: string | undef
   const isSameMigration = last?.migrationUid === order.migrationUid;
   if (isSameMigration && order.attempt < last.attempt)
     return refuse(`attempt ${order.attempt} is older than ${last.attempt}`);
+  const isOver = journal.rolledBack?.includes(attemptOf(order)) === true;
+  if (isOver && order.kind !== OrderKind.ORDER_KIND_RESUME) return refuse('its attempt was rolled back');
   if (isSameMigration && order.attempt === last.attempt && order.kind === last.kind) {
     // A rollback or a cutover that failed must be tried until it works; the others are decided anew by the operator.
     const isTriedAgain = last.status === OrderStatus.ORDER_STATUS_FAILED && retried.has(order.kind);

@@ -48,7 +48,8 @@ export function accepted(world: World): StepResult {
     const obstacles = failOf([...podFindings(world, source), ...findingsOf(word)]);
     if (obstacles !== undefined) return obstacles;
     const movable = `pod ${source.metadata.name} on node ${nodeName} can be moved`;
-    return done('Movable', movable + pullNote(world, source), { patch });
+    // stored first: the name of the target follows from it, and whoever rolls back must find every target that may exist
+    return done('Movable', movable + pullNote(world, source), { patch, isBarrier: true });
   }
   if (!isRunning(sourceAgent)) {
     return wait('APP_NOT_RUNNING', 'AppNotRunning', 'the application does not run yet', { patch });

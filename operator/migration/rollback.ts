@@ -34,14 +34,15 @@ export function rollback(world: World, nowMs: number): Rollback {
 function resumeSource(world: World): Rollback {
   const { source, sourceAgent } = world;
   if (!mayBeStopped(world) || source === undefined || hasEnded(source)) return over;
-  // Not merely "it runs": an order to stop may still be on its way to the agent. Its answer to RESUME comes after that.
-  const resumed = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_RESUME)?.status === OrderStatus.ORDER_STATUS_DONE;
+  // Not merely "it runs" or "it waits": an order to stop may still be on its way to the agent. Its answer to RESUME comes after that.
+  const word = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_RESUME);
+  const isResumed = word?.status === OrderStatus.ORDER_STATUS_DONE;
+  // its container has just been started again: nothing is stopped there, and the agent starts the application by itself
+  const startsAfresh = word?.status === OrderStatus.ORDER_STATUS_FAILED && word.phase === AppPhase.APP_PHASE_WAITING;
   const failed = wordOn(world, sourceAgent, OrderKind.ORDER_KIND_CHECKPOINT);
   const continuedItself =
     failed?.status === OrderStatus.ORDER_STATUS_FAILED && failed.phase === AppPhase.APP_PHASE_RUNNING;
-  // its container has just been started again: nothing is stopped there, and the agent starts the application by itself
-  const startsAfresh = sourceAgent?.isConnected === true && sourceAgent.state?.phase === AppPhase.APP_PHASE_WAITING;
-  if (resumed || continuedItself || startsAfresh) return over;
+  if (isResumed || startsAfresh || continuedItself) return over;
   if (sourceAgent?.isConnected !== true) {
     return { isDone: false, actions: [], message: `the agent of pod ${source.metadata.name} is not connected` };
   }

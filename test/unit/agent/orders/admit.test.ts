@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { admit } from '../../../../agent/orders/admit.ts';
+import { admit, begin } from '../../../../agent/orders/admit.ts';
 import type { Journal, Role } from '../../../../agent/journal.ts';
 import { OrderKind, OrderStatus, type Order } from '../../../../proto/gen/agent/v1/agent.ts';
 
@@ -22,6 +22,11 @@ function order(kind: OrderKind, migrationUid = 'm1', attempt = 1): Order {
 function journal(role: Role, last?: Partial<NonNullable<Journal['order']>>): Journal {
   const full = { kind: ORDER_KIND_PREFLIGHT, migrationUid: 'm1', attempt: 1, status: ORDER_STATUS_DONE, ...last };
   return { role, stopped: [], draining: false, ...(last === undefined ? {} : { order: full }) };
+}
+
+/** Migration m1 was told to RESUME in its first attempt. */
+function rolledBack(after: Journal): Journal {
+  return { ...after, rolledBack: ['m1/1'] };
 }
 
 const frozen = journal('frozen', { kind: ORDER_KIND_CHECKPOINT });
@@ -194,6 +199,30 @@ const cases: readonly { name: string; order: Order; journal: Journal; restoreFor
     journal: journal('serving', {}),
     verdict: 'run',
   },
+  {
+    name: 'a checkpoint that comes after its rollback',
+    order: order(ORDER_KIND_CHECKPOINT),
+    journal: rolledBack(journal('serving', { kind: ORDER_KIND_RESUME })),
+    verdict: 'refuse',
+  },
+  {
+    name: 'a checkpoint that comes after its rollback, when the next migration has begun',
+    order: order(ORDER_KIND_CHECKPOINT),
+    journal: rolledBack(journal('serving', { migrationUid: 'm2' })),
+    verdict: 'refuse',
+  },
+  {
+    name: 'a checkpoint of the next attempt',
+    order: order(ORDER_KIND_CHECKPOINT, 'm1', 2),
+    journal: rolledBack(journal('serving', { attempt: 2 })),
+    verdict: 'run',
+  },
+  {
+    name: 'resume again, of a rollback that failed',
+    order: order(ORDER_KIND_RESUME),
+    journal: rolledBack(journal('frozen', { kind: ORDER_KIND_RESUME, status: ORDER_STATUS_FAILED })),
+    verdict: 'run',
+  },
   { name: 'an unknown kind', order: order(OrderKind.UNRECOGNIZED), journal: journal('serving'), verdict: 'refuse' },
 ];
 
@@ -203,4 +232,20 @@ describe('agent/orders/admit', () => {
       expect(admit(c.order, c.journal, c.restoreFor).verdict).to.equal(c.verdict);
     });
   }
+
+  it('begins a checkpoint as the one who holds the tree', () => {
+    const { role, order: begun } = begin(order(ORDER_KIND_CHECKPOINT), journal('serving'));
+    expect([role, begun?.status]).to.deep.equal(['frozen', ORDER_STATUS_WORKING]);
+  });
+
+  it('remembers the last attempts that were rolled back, each once', () => {
+    let after = journal('serving');
+    for (let move = 0; move < 80; move += 1) {
+      // each is told twice
+      after = { ...after, ...begin(order(ORDER_KIND_RESUME, `m${move >> 1}`), after) };
+    }
+    expect(after.rolledBack).to.have.length(16);
+    expect(new Set(after.rolledBack).size).to.equal(16);
+    expect(after.rolledBack?.at(-1)).to.equal('m39/1');
+  });
 });

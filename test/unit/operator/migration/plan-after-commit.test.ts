@@ -28,6 +28,7 @@ import {
   target,
   unready,
   view,
+  waiting,
   word,
   world,
 } from '../../../fakes/migration-worlds.ts';
@@ -92,6 +93,20 @@ const cases: readonly Case[] = [
     world: world({
       status: doneUpTo('TargetPrepared', { failure }),
       sourceAgent: view(word(APP_PHASE_RUNNING, ORDER_KIND_CHECKPOINT, FAILED)),
+    }),
+    phase: 'Failed',
+  },
+  {
+    name: 'back: a container that was just started again may still be told to stop, too',
+    world: world({ status: doneUpTo('TargetPrepared', { failure }), sourceAgent: waiting }),
+    actions: ['RESUME source'],
+    isNotTrue: 'Succeeded',
+  },
+  {
+    name: 'back: nothing to continue in a container that was just started again',
+    world: world({
+      status: doneUpTo('TargetPrepared', { failure }),
+      sourceAgent: view(word(APP_PHASE_WAITING, ORDER_KIND_RESUME, FAILED)),
     }),
     phase: 'Failed',
   },

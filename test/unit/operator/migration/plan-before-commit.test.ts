@@ -105,10 +105,16 @@ const cases: readonly Case[] = [
     failure: 'DRAINING',
   },
   {
-    name: 'a process that can move',
+    name: 'a process that can move: of which pod is stored before its target exists',
     world: world({ sourceAgent: view(word(APP_PHASE_RUNNING, ORDER_KIND_PREFLIGHT, DONE)) }),
-    actions: ['CreateTargetPod'],
+    actions: [],
     isTrue: 'Accepted',
+    phase: 'Preparing',
+  },
+  {
+    name: 'a target for it',
+    world: world({ status: doneUpTo('Accepted', { target: undefined }) }),
+    actions: ['CreateTargetPod'],
     phase: 'Preparing',
   },
   // target prepared
