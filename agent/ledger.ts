@@ -24,6 +24,8 @@ export interface Ledger {
   /** Told with the next change. */
   setTransfer(transfer: Transfer | undefined): void;
   setPreflight(findings: readonly Finding[]): void;
+  /** The checkpoints in the store; reported at once. */
+  setStored(ids: readonly string[]): void;
 }
 
 /** Keeps the journal; every change of it is on its volume before anybody is told. */
@@ -31,6 +33,7 @@ export function createLedger(deps: LedgerDeps): Ledger {
   let journal = deps.first;
   let transfer: Transfer | undefined;
   let findings: readonly Finding[] = [];
+  let stored: readonly string[] | undefined;
 
   const state = (): AgentState => ({
     phase: phaseOf(journal),
@@ -46,10 +49,13 @@ export function createLedger(deps: LedgerDeps): Ledger {
     findings: [...findings],
     directPort: deps.directPort(),
     draining: journal.draining,
+    ...(stored === undefined ? {} : { stored: { ids: [...stored] } }),
   });
 
   const change = async (next: Partial<Journal>): Promise<void> => {
     journal = { ...journal, ...next };
+    const added = next.checkpoint?.id;
+    if (stored !== undefined && added !== undefined && !stored.includes(added)) stored = [...stored, added];
     await deps.journal.write(journal);
     deps.report(state());
   };
@@ -69,6 +75,10 @@ export function createLedger(deps: LedgerDeps): Ledger {
     },
     setPreflight(found) {
       findings = found;
+    },
+    setStored(ids) {
+      stored = ids;
+      deps.report(state());
     },
   };
 }

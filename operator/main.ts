@@ -34,11 +34,11 @@ async function run(config: Config, log: Log): Promise<number> {
     (error) => log.warn('master key not read yet', errorFields(error)),
     stopping.signal,
   );
-  const { store, role, prefix, retention } = config;
+  const { store, role, prefix, retention, namespace } = config;
   const scoped = role && createScopedStores(store, role);
   const keys = createKeys(masterKey);
   const objects = openObjectStore(store);
-  const settings = { store, scoped, objects, prefix, retention, keys };
+  const settings = { store, scoped, objects, prefix, retention, keys, namespace };
   const operator = createOperator({ client, clock: systemClock, log, ...settings });
 
   const health = createHealthServer(() => operator.problems());

@@ -1,5 +1,6 @@
+import type { Workload } from '../../proto/migration.ts';
 import { annotations } from '../../proto/names.ts';
-import { instancePrefix, type InstancePlace } from '../../proto/store-layout.ts';
+import { instancePrefix } from '../../proto/store-layout.ts';
 import type { Retention, Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Cache } from '../kube/informer.ts';
 import type { Keys } from '../keys/keys.ts';
@@ -57,12 +58,13 @@ export function generationOf(pod: Pod): number {
  * belongs to the ReplicaSet that will adopt it.
  * @returns undefined while its ReplicaSet is unknown
  */
-function workloadOf(pod: Pod, replicaSets: Cache<ReplicaSet>): InstancePlace['workload'] | undefined {
+export function workloadOf(pod: Pod, replicaSets: Cache<ReplicaSet>): Workload | undefined {
   const owner = controllerOf(pod);
   const replicaSetUid = owner === undefined ? pod.metadata.annotations?.[annotations.replicaSet] : owner.uid;
   if (replicaSetUid === undefined) return { kind: 'Pod', name: pod.metadata.name };
-  if (owner !== undefined && owner.kind !== 'ReplicaSet') return owner;
+  if (owner !== undefined && owner.kind !== 'ReplicaSet') return { kind: owner.kind, name: owner.name };
   const replicaSet = replicaSets.byUid(replicaSetUid);
   if (replicaSet === undefined) return undefined;
-  return controllerOf(replicaSet) ?? { kind: 'ReplicaSet', name: replicaSet.metadata.name };
+  const { kind, name } = controllerOf(replicaSet) ?? { kind: 'ReplicaSet', name: replicaSet.metadata.name };
+  return { kind, name };
 }

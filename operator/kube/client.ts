@@ -134,11 +134,14 @@ export const paths = {
   nodes: '/api/v1/nodes',
   claims: '/api/v1/persistentvolumeclaims',
   replicaSets: '/apis/apps/v1/replicasets',
+  deployments: '/apis/apps/v1/deployments',
   tokenReviews: '/apis/authentication.k8s.io/v1/tokenreviews',
   pod: (namespace: string, name: string): string => pathTo('/api/v1/namespaces', namespace, 'pods', name),
   podsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'pods'),
   eventsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'events'),
   secretsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'secrets'),
+  configMapsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'configmaps'),
+  deploymentsIn: (namespace: string): string => pathTo('/apis/apps/v1/namespaces', namespace, 'deployments'),
   leasesIn: (namespace: string): string => pathTo('/apis/coordination.k8s.io/v1/namespaces', namespace, 'leases'),
 } as const;
 

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { apiVersion, fieldManager } from '../../proto/names.ts';
 import { errorFields, type Log } from '../../proto/logging.ts';
 import type { Clock } from '../clock.ts';
+import type { CustomKind } from './apply.ts';
 import { paths, type KubeClient } from './client.ts';
 import { isAlreadyExists } from './errors.ts';
 
 /** What an Event is about. */
 export interface Subject {
-  readonly kind: 'Migration' | 'Pod';
+  readonly kind: CustomKind | 'Pod';
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;

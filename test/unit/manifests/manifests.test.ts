@@ -182,9 +182,9 @@ describe('manifests', () => {
     expect(load('cert-manager/without-podferry-certs.yaml').map(key)).to.have.members(load('base/certs.yaml').map(key));
   });
 
-  it('has the CRD that proto/migration.ts says', () => {
-    const file = join(manifests, 'base/crds/migrations.yaml');
-    const checkedIn = readFileSync(file, 'utf8');
+  it('has the CRDs that proto/ says', () => {
+    const files = ['migrations.yaml', 'checkpoints.yaml', 'migratableapps.yaml'];
+    const checkedIn = files.map((file) => `---\n${readFileSync(join(manifests, 'base/crds', file), 'utf8')}`).join('');
     const made = execFileSync(
       process.execPath,
       ['--import', 'tsx', join(manifests, '../hack/generate-crds.ts'), '--print'],
