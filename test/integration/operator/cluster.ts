@@ -5,7 +5,7 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 import { containers, podTemplateHash, servingGate, tokenAudience } from '../../../proto/names.ts';
 import { createKubeClient, patchTypes, paths, pathTo, type KubeClient } from '../../../operator/kube/client.ts';
-import { isAlreadyExists, isNotFound } from '../../../operator/kube/errors.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../../../operator/kube/errors.ts';
 import { conditionStatus, controllerOf, isTerminating, type Pod } from '../../../operator/kube/objects.ts';
 
 const crdFolder = new URL('../../../manifests/base/crds/', import.meta.url);
@@ -216,7 +216,8 @@ export class Cluster {
         try {
           await this.tend(pod);
         } catch (error) {
-          if (!isNotFound(error)) throw error;
+          // gone or changed since it was listed: the next look sees it
+          if (!isNotFound(error) && !isConflict(error)) throw error;
         }
       }
       await this.removeSurplus(pods);
