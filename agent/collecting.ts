@@ -19,23 +19,30 @@ export interface Past {
   readonly startedMs: number;
   /** The last order that began. */
   readonly orderedMs: number;
-  /** The CONTINUE after which garbage was collected. */
+  /** The last of what has added a checkpoint after which garbage was collected. */
   readonly collectedAfter: string | undefined;
 }
 
-/** The end of the move that brought the application here; undefined when another order came last. */
-export const arrivalOf = ({ order }: Journal): string | undefined =>
-  order?.kind === OrderKind.ORDER_KIND_CONTINUE ? `${order.migrationUid}/${order.attempt}` : undefined;
+/**
+ * What has added a checkpoint: the end of the move that brought the application here, or a checkpoint after which it went on. Undefined when
+ * another order came last.
+ */
+export const additionOf = ({ order, role }: Journal): string | undefined => {
+  const isAddition =
+    order?.kind === OrderKind.ORDER_KIND_CONTINUE ||
+    (order?.kind === OrderKind.ORDER_KIND_CHECKPOINT && role === 'serving');
+  return isAddition ? `${order.migrationUid}/${order.attempt}` : undefined;
+};
 
-/** Whether garbage is to be collected now: once when a move is over, then every hour; only while the application runs here and nothing moves. */
+/** Whether garbage is to be collected now: once when a checkpoint was added, then every hour; only while the application runs here and nothing moves. */
 export function isDue(journal: Journal, past: Past, nowMs: number): boolean {
   const { role, appPid, draining, order } = journal;
   if (role !== 'serving' || appPid === undefined || draining) return false;
   if (order?.status === OrderStatus.ORDER_STATUS_WORKING) return false;
-  const arrival = arrivalOf(journal);
-  const hasArrived = arrival !== undefined && order?.status === OrderStatus.ORDER_STATUS_DONE;
-  if (hasArrived && arrival !== past.collectedAfter) return true;
-  const isQuiet = order === undefined || hasArrived || nowMs - past.orderedMs >= quietMs;
+  const addition = additionOf(journal);
+  const isAdded = addition !== undefined && order?.status === OrderStatus.ORDER_STATUS_DONE;
+  if (isAdded && addition !== past.collectedAfter) return true;
+  const isQuiet = order === undefined || isAdded || nowMs - past.orderedMs >= quietMs;
   return isQuiet && nowMs - past.startedMs >= everyMs;
 }
 
@@ -49,6 +56,8 @@ export interface CollectingDeps {
   now(): number;
   journal(): Journal;
   home(): OrderContext['home'];
+  /** Told which checkpoints the store holds now. */
+  onStored(ids: readonly string[]): void;
 }
 
 /** Removes what the retention policy lets go of the instance; never in the way of an order. */
@@ -73,7 +82,7 @@ export function createCollecting(deps: CollectingDeps): Collecting {
   ): Promise<void> => {
     const { restoredFrom } = deps.journal();
     const { keyPrefix } = welcome;
-    const { checkpoints, packs, tooDeep } = await collectGarbage({
+    const { kept, checkpoints, packs, tooDeep } = await collectGarbage({
       store,
       keyPrefix,
       sealing: sealingOf(welcome),
@@ -82,6 +91,7 @@ export function createCollecting(deps: CollectingDeps): Collecting {
       pinned: new Set(restoredFrom === undefined ? [] : [restoredFrom.id]),
       signal,
     });
+    deps.onStored(kept.map(({ id }) => id));
     if (checkpoints.length + packs.length === 0) return;
     log.info('garbage collected', { checkpoints: checkpoints.length, packs: packs.length, tooDeep: tooDeep.length });
   };
@@ -114,7 +124,7 @@ export function createCollecting(deps: CollectingDeps): Collecting {
       const nowMs = deps.now();
       if (underWay !== undefined || home === undefined || retention === undefined) return;
       if (!isDue(journal, past, nowMs)) return;
-      past = { ...past, startedMs: nowMs, collectedAfter: arrivalOf(journal) ?? past.collectedAfter };
+      past = { ...past, startedMs: nowMs, collectedAfter: additionOf(journal) ?? past.collectedAfter };
       const abort = new AbortController();
       const done = run(home, retention, abort).finally(() => (underWay = undefined));
       underWay = { abort, done };

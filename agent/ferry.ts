@@ -125,6 +125,7 @@ export async function createFerry(deps: FerryDeps): Promise<Ferry> {
     now: () => performance.now(),
     journal: () => ledger.journal(),
     home: () => home,
+    onStored: (ids) => ledger.setStored(ids),
   });
 
   await putRight(ledger, drains, config.workDir, log);

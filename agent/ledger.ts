@@ -17,6 +17,8 @@ export interface LedgerDeps {
 export interface Told {
   readonly transfer: Transfer | undefined;
   readonly findings: readonly Finding[];
+  /** Ids of the checkpoints in the store; undefined before it was looked at. */
+  readonly stored?: readonly string[] | undefined;
   readonly directPort: number;
 }
 
@@ -31,6 +33,8 @@ export interface Ledger {
   /** Told with the next change. */
   setTransfer(transfer: Transfer | undefined): void;
   setPreflight(findings: readonly Finding[]): void;
+  /** The checkpoints in the store; reported at once. */
+  setStored(ids: readonly string[]): void;
 }
 
 /** What the operator is told. Pure. */
@@ -49,6 +53,7 @@ export function stateOf(journal: Journal, told: Told): AgentState {
     findings: [...told.findings],
     directPort: told.directPort,
     draining: journal.draining,
+    ...(told.stored === undefined ? {} : { stored: { ids: [...told.stored] } }),
   };
 }
 
@@ -57,11 +62,14 @@ export function createLedger(deps: LedgerDeps): Ledger {
   let journal = deps.first;
   let transfer: Transfer | undefined;
   let findings: readonly Finding[] = [];
+  let stored: readonly string[] | undefined;
 
-  const state = (): AgentState => stateOf(journal, { transfer, findings, directPort: deps.directPort() });
+  const state = (): AgentState => stateOf(journal, { transfer, findings, stored, directPort: deps.directPort() });
 
   const change = async (next: Partial<Journal>): Promise<void> => {
     journal = { ...journal, ...next };
+    const added = next.checkpoint?.id;
+    if (stored !== undefined && added !== undefined && !stored.includes(added)) stored = [...stored, added];
     await deps.journal.write(journal);
     deps.report(state());
   };
@@ -81,6 +89,10 @@ export function createLedger(deps: LedgerDeps): Ledger {
     },
     setPreflight(found) {
       findings = found;
+    },
+    setStored(ids) {
+      stored = ids;
+      deps.report(state());
     },
   };
 }

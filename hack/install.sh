@@ -87,5 +87,5 @@ kubectl apply -k "$overlay" >&2
 for deployment in podferry-certs podferry-webhook podferry-operator; do
   kubectl rollout status deployment -n migration-system "$deployment" --timeout=90s >&2
 done
-kubectl wait --for=condition=Established --timeout=30s crd/migrations.migration.io >&2
+kubectl wait --for=condition=Established --timeout=30s crd/{migrations,checkpoints,migratableapps}.migration.io >&2
 say "installed; agent image $agent"

@@ -34,11 +34,11 @@ async function run(config: Config, log: Log): Promise<number> {
     (error) => log.warn('master key not read yet', errorFields(error)),
     stopping.signal,
   );
-  const { store, role, prefix, retention, isRepairing } = config;
+  const { store, role, prefix, retention, namespace, isRepairing } = config;
   const scoped = role && createScopedStores(store, role);
   const keys = createKeys(masterKey);
   const objects = openObjectStore(store);
-  const settings = { store, scoped, objects, prefix, retention, keys, isRepairing };
+  const settings = { store, scoped, objects, prefix, retention, keys, namespace, isRepairing };
   const operator = createOperator({ client, clock: systemClock, log, ...settings });
 
   const health = createHealthServer(() => operator.problems());

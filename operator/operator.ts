@@ -1,13 +1,19 @@
-import { annotations } from '../proto/names.ts';
+import { annotations, systemNamespace } from '../proto/names.ts';
+import type { CheckpointPlace } from '../proto/store-layout.ts';
 import type { Retention, Store } from '../proto/gen/agent/v1/agent.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import type { Clock } from './clock.ts';
+import { reconcileApp } from './app/reconcile.ts';
+import { parseCheckpoint } from './checkpoint/parse.ts';
+import { reconcileSchedule } from './checkpoint/reconcile-schedule.ts';
+import { reconcile as reconcileCheckpoint, type Deps as CheckpointDeps } from './checkpoint/reconcile.ts';
+import { isOver } from './checkpoint/world.ts';
 import { startCollecting, type CollectingTimes } from './collecting/collecting.ts';
 import { createAgents, type PodIdentity } from './hub/agents.ts';
 import { createAuthenticate } from './hub/auth.ts';
 import { createHub, type Hub } from './hub/hub.ts';
-import { welcomeFor } from './hub/welcome.ts';
-import { migrationsPath } from './kube/apply.ts';
+import { instanceOf, welcomeFor } from './hub/welcome.ts';
+import { collectionOf, migrationsPath } from './kube/apply.ts';
 import { paths, type KubeClient } from './kube/client.ts';
 import type { Keys } from './keys/keys.ts';
 import { createEvents } from './kube/events.ts';
@@ -28,7 +34,11 @@ import { createQueue, type Queue } from './kube/queue.ts';
 import { isFinished } from './migration/conditions.ts';
 import { parseMigration } from './migration/parse.ts';
 import { reconcile, reconcileErrorFields, type Deps } from './migration/reconcile.ts';
+import { createConfigs } from './policy/configs.ts';
+import { policyOf } from './policy/policy-of.ts';
+import type { Policy } from './policy/resolve.ts';
 import { reconcileServing } from './serving/reconcile-serving.ts';
+import { releaseCheckpoint } from './store/checkpoints.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import type { ScopedStores } from './store/scoped-store.ts';
 import { reconcileTrigger } from './trigger/reconcile-trigger.ts';
@@ -43,11 +53,13 @@ export interface OperatorOptions {
   readonly prefix: string;
   readonly retention: Retention;
   readonly keys: Keys;
-  /** Where instances that are gone have left something; undefined: the operator does not reach it. */
+  /** Where checkpoints are released, and what instances that are gone have left; undefined: the operator does not reach it. */
   readonly objects?: ObjectStore | undefined;
   readonly collecting?: CollectingTimes | undefined;
   /** Opted-in Deployments that were not injected are not only told of. */
   readonly isRepairing?: boolean;
+  /** Where the ConfigMap of the installation's policy is; by default where Podferry is installed. */
+  readonly namespace?: string;
 }
 
 export interface Operator {
@@ -62,7 +74,12 @@ export interface Operator {
   stop(): Promise<void>;
 }
 
+type Work = Readonly<Record<'migrations' | 'pods' | 'checkpoints' | 'apps' | 'deployments', Queue>> & {
+  readonly collecting: { stop(): Promise<void> } | undefined;
+};
+
 const staleAfterMs = 180_000;
+const releaseWithinMs = 30_000;
 
 /** The operator without its process: builds the parts and wires wake-ups to queues. */
 export function createOperator(options: OperatorOptions): Operator {
@@ -81,18 +98,14 @@ export function createOperator(options: OperatorOptions): Operator {
   const jobs = informer<KubeObject>(paths.jobs);
   const nodes = informer<Node>(paths.nodes);
   const claims = informer<PersistentVolumeClaim>(paths.claims);
+  const apps = informer<KubeObject>(collectionOf('MigratableApp'));
+  const checkpoints = informer<KubeObject>(collectionOf('Checkpoint'));
   const deployments = informer<Deployment>(paths.deployments);
-  const informers = { migrations, pods, replicaSets, jobs, nodes, claims, deployments };
+  const informers = { migrations, pods, replicaSets, jobs, nodes, claims, apps, checkpoints, deployments };
+  const configs = createConfigs(client, clock, options.namespace ?? systemNamespace);
   const agents = createAgents(clock);
   const events = createEvents(client, clock, log);
-  let work:
-    | {
-        readonly migrations: Queue;
-        readonly pods: Queue;
-        readonly deployments: Queue;
-        readonly collecting: { stop(): Promise<void> } | undefined;
-      }
-    | undefined;
+  let work: Work | undefined;
 
   const hub = createHub({
     authenticate: createAuthenticate(client, pods, clock),
@@ -112,8 +125,27 @@ export function createOperator(options: OperatorOptions): Operator {
     }
   }
 
+  /** Wakes every Checkpoint that a change of a pod may concern. */
+  function wakeCheckpoints({ uid, namespace, name }: PodIdentity): void {
+    const pod = pods.byUid(uid);
+    const instance = pod === undefined ? uid : instanceOf(pod);
+    for (const object of checkpoints.list()) {
+      if (object.metadata.namespace !== namespace) continue;
+      const { spec, status } = parseCheckpoint(object)?.checkpoint ?? {};
+      if (status?.instance === instance || status?.source?.uid === uid || spec?.podName === name) {
+        work?.checkpoints.add(keyOf(object));
+      }
+    }
+  }
+
+  /** Wakes the MigratableApps of a namespace. */
+  function wakeApps({ metadata }: KubeObject): void {
+    for (const app of apps.list()) if (app.metadata.namespace === metadata.namespace) work?.apps.add(keyOf(app));
+  }
+
   function podChanged({ uid, namespace, name }: PodIdentity, restoreUid: string | undefined): void {
     work?.pods.add(`${namespace}/${name}`);
+    wakeCheckpoints({ uid, namespace, name });
     wakeMigrations((parsed) => {
       const { metadata, spec, status } = parsed?.migration ?? {};
       const isNamed = metadata?.namespace === namespace && spec?.podName === name;
@@ -130,10 +162,33 @@ export function createOperator(options: OperatorOptions): Operator {
   });
   migrations.onChange((object) => {
     work?.migrations.add(keyOf(object));
+    wakeApps(object);
     const status = parseMigration(object)?.migration.status;
     for (const uid of [status?.source?.uid, status?.target?.uid]) {
       const pod = uid === undefined ? undefined : pods.byUid(uid);
       if (pod !== undefined) work?.pods.add(keyOf(pod));
+    }
+    const { namespace = 'default' } = object.metadata;
+    const name = parseMigration(object)?.migration.spec.podName ?? '';
+    wakeCheckpoints({ uid: status?.source?.uid ?? '', namespace, name });
+  });
+  checkpoints.onChange((object, isDeleted) => {
+    work?.checkpoints.add(keyOf(object));
+    wakeApps(object);
+    const changed = parseCheckpoint(object)?.checkpoint.status;
+    if (!isDeleted && changed !== undefined && !isOver(changed)) return;
+    // the next one of its node may have its turn
+    for (const other of checkpoints.list()) {
+      const status = parseCheckpoint(other)?.checkpoint.status;
+      if (status !== undefined && !isOver(status)) work?.checkpoints.add(keyOf(other));
+    }
+  });
+  deployments.onChange(wakeApps);
+  apps.onChange((object) => {
+    wakeApps(object);
+    // its pods have another policy now
+    for (const pod of pods.list()) {
+      if (pod.metadata.namespace === object.metadata.namespace && isOfInterest(pod)) work?.pods.add(keyOf(pod));
     }
   });
   replicaSets.onChange(({ metadata }) => {
@@ -147,16 +202,24 @@ export function createOperator(options: OperatorOptions): Operator {
 
   deployments.onChange((deployment) => work?.deployments.add(keyOf(deployment)));
 
-  async function reconcilePod(key: Key): Promise<{ requeueAfterMs?: number }> {
+  const policy = async (pod: Pod): Promise<Policy> => policyOf(pod, { apps, replicaSets, jobs, configs });
+
+  async function reconcilePod(key: Key): Promise<{ readonly requeueAfterMs?: number }> {
     const pod = pods.get(key);
     if (pod === undefined) return {};
     await reconcileServing(pod, { client, clock, pods, migrations, agents });
-    await reconcileTrigger(pod, { client, events, pods, migrations });
-    return {};
+    await reconcileTrigger(pod, { client, events, pods, migrations, policyOf: policy });
+    return reconcileSchedule(pod, { client, clock, events, agents, migrations, checkpoints, policyOf: policy });
   }
 
+  const { objects } = options;
+  const release =
+    objects &&
+    (async (place: CheckpointPlace): Promise<void> =>
+      releaseCheckpoint(objects, place, AbortSignal.timeout(releaseWithinMs)));
+
   function collect(): { stop(): Promise<void> } | undefined {
-    const { objects, prefix, retention, collecting: times, store } = options;
+    const { prefix, retention, collecting: times, store } = options;
     if (objects === undefined) {
       log.info('what instances that are gone have stored stays: the operator does not reach the store', {
         type: store.type,
@@ -205,9 +268,38 @@ export function createOperator(options: OperatorOptions): Operator {
         onError: (key, error, delayMs) =>
           log.warn('injection not looked after', { deployment: key, delayMs, ...errorFields(error) }),
       });
-      work = { migrations: migrationQueue, pods: podQueue, deployments: deploymentQueue, collecting: collect() };
+      const checkpointDeps: CheckpointDeps = {
+        ...deps,
+        checkpoints,
+        jobs,
+        release,
+        ttlSeconds: options.retention.ttlSeconds,
+      };
+      const checkpointQueue = createQueue({
+        workers: 8,
+        clock,
+        work: (key) => reconcileCheckpoint(key, checkpointDeps),
+        onError: (key, error, delayMs) =>
+          log.warn('checkpoint not reconciled', { checkpoint: key, delayMs, ...errorFields(error) }),
+      });
+      const appQueue = createQueue({
+        workers: 2,
+        clock,
+        work: (key) => reconcileApp(key, { client, clock, apps, deployments, checkpoints, migrations }),
+        onError: (key, error, delayMs) => log.warn('app not reconciled', { app: key, delayMs, ...errorFields(error) }),
+      });
+      work = {
+        migrations: migrationQueue,
+        pods: podQueue,
+        checkpoints: checkpointQueue,
+        apps: appQueue,
+        deployments: deploymentQueue,
+        collecting: collect(),
+      };
       for (const object of deployments.list()) deploymentQueue.add(keyOf(object));
       for (const object of migrations.list()) migrationQueue.add(keyOf(object));
+      for (const object of checkpoints.list()) checkpointQueue.add(keyOf(object));
+      for (const object of apps.list()) appQueue.add(keyOf(object));
       for (const pod of pods.list()) if (isOfInterest(pod)) podQueue.add(keyOf(pod));
     },
     problems() {
@@ -221,10 +313,7 @@ export function createOperator(options: OperatorOptions): Operator {
       work = undefined;
       hub.close();
       await Promise.all([
-        stopping?.migrations.stop(),
-        stopping?.pods.stop(),
-        stopping?.collecting?.stop(),
-        stopping?.deployments.stop(),
+        ...Object.values(stopping ?? {}).map(async (part) => part?.stop()),
         ...Object.values(informers).map(async (each) => each.stop()),
       ]);
     },

@@ -226,6 +226,11 @@ export const errorKinds = {
   TARGET_LOST: { retryable: true, hint: 'the target pod or its agent ended before the commit; the source continues' },
   DEADLINE_EXCEEDED: { retryable: true, hint: 'raise spec.timeoutSeconds or look for what is slow in status.timeline' },
   MIGRATION_INVALID: { retryable: false, hint: 'correct the field of the Migration named in the message' },
+  CHECKPOINT_INVALID: { retryable: false, hint: 'correct the field of the Checkpoint named in the message' },
+  POLICY_INVALID: {
+    retryable: false,
+    hint: 'correct the setting in the place named in the message; until then no other place is asked instead',
+  },
   MIGRATION_CONFLICT: { retryable: true, hint: 'wait until the other Migration of this pod has ended' },
   CANCELLED: { retryable: false, hint: 'the Migration was deleted' },
   INTERNAL: { retryable: true, hint: 'a fault of Podferry; report it with the log' },

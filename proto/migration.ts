@@ -112,18 +112,25 @@ export const phases = [
 ] as const;
 export type Phase = (typeof phases)[number];
 
-export const Condition = z.object({
-  type: z.enum(conditionTypes),
-  status: z.enum(['True', 'False', 'Unknown']),
-  reason: z.string().regex(/^[A-Z][A-Za-z0-9]*$/),
-  message: z.string(),
-  lastTransitionTime: z.iso.datetime(),
-  observedGeneration: z.int(),
-});
+/** The schema of a condition of one of these types. */
+export const conditionOf = <const T extends readonly [string, ...string[]]>(types: T) =>
+  z.object({
+    type: z.enum(types),
+    status: z.enum(['True', 'False', 'Unknown']),
+    reason: z.string().regex(/^[A-Z][A-Za-z0-9]*$/),
+    message: z.string(),
+    lastTransitionTime: z.iso.datetime(),
+    observedGeneration: z.int(),
+  });
+export const Condition = conditionOf(conditionTypes);
 export type Condition = z.infer<typeof Condition>;
 
 export const PodPlace = z.object({ pod: z.string(), uid: z.string(), node: z.string() });
 export type PodPlace = z.infer<typeof PodPlace>;
+
+/** What the pods belong to. */
+export const Workload = z.object({ kind: z.string(), name: z.string() });
+export type Workload = z.infer<typeof Workload>;
 
 export const TimelineEntry = z.object({
   step: z.string(),
@@ -132,12 +139,19 @@ export const TimelineEntry = z.object({
 });
 export type TimelineEntry = z.infer<typeof TimelineEntry>;
 
-export const CheckpointStatus = z.object({
+/** A checkpoint that a move has taken. */
+export const TakenCheckpoint = z.object({
   id: z.string(),
   manifestKey: z.string(),
   manifestSha256: z.string().length(64),
   pageBytes: z.int().min(0),
   storedBytes: z.int().min(0),
+  totalBytes: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('In storage, with what it shares with earlier checkpoints; storedBytes: added by this one.'),
+  parent: z.string().optional().describe('Id of the checkpoint whose pages it goes on using.'),
   fileBytes: z.int().min(0),
   rounds: z.int().min(0).optional().describe('Times the memory was copied while the process ran.'),
   directBytes: z.int().min(0).optional().describe('Sent to the target without storage between.'),
@@ -147,7 +161,7 @@ export const CheckpointStatus = z.object({
     .optional()
     .describe("From the first stopped thread to the complete checkpoint, on the source's clock."),
 });
-export type CheckpointStatus = z.infer<typeof CheckpointStatus>;
+export type TakenCheckpoint = z.infer<typeof TakenCheckpoint>;
 
 /** What a lazy restore cost the process. */
 export const DrainStatus = z.object({
@@ -168,9 +182,10 @@ export const MigrationStatus = z.object({
   attempt: z.int().min(1).optional(),
   instance: z.string().optional().describe('Lineage of the pod; stays the same through every move.'),
   generation: z.int().min(0).optional().describe('Generation of the target.'),
+  workload: Workload.optional(),
   source: PodPlace.optional(),
   target: PodPlace.partial().optional(),
-  checkpoint: CheckpointStatus.optional(),
+  checkpoint: TakenCheckpoint.optional(),
   drain: DrainStatus.optional(),
   failure: z
     .object({ code: z.string().refine(isErrorCode), message: z.string() })

@@ -15,6 +15,13 @@ export const annotations = {
   /** On a Deployment: each new value makes the webhook inject it anew; written by users and, to repair, by the operator. */
   reinject: `${group}/reinject`,
 
+  /** On a pod: the ConfigMap of its namespace with the policy of its workload (proto/policy.ts). */
+  config: `${group}/config`,
+  /** On a pod: how often a checkpoint of it is taken. */
+  interval: `${group}/interval`,
+  /** On a pod: `timeoutSeconds` of the Migrations made for its trigger annotation. */
+  migrationTimeout: `${group}/migration-timeout-seconds`,
+
   /** On a pod: `requested` makes the operator create a Migration for it, then the annotation is removed. */
   trigger: `${group}/trigger`,
   /** On a pod, beside the trigger: free text copied to the Migration. */
@@ -43,6 +50,8 @@ export const annotations = {
   started: `${group}/started`,
   /** Written by us on target pods: uid of the ReplicaSet that adopts them at the cutover. */
   replicaSet: `${group}/replica-set`,
+  /** Written by us on the Deployment of a MigratableApp: hash of the template it was made of. */
+  templateHash: `${group}/template-hash`,
 } as const;
 
 export const labels = {
@@ -50,6 +59,10 @@ export const labels = {
   migration: `${group}/migration`,
   /** On Migrations made for a trigger annotation: uid of the pod. */
   podUid: `${group}/pod-uid`,
+  /** On Checkpoints that were made on an interval: uid of the pod. */
+  intervalOf: `${group}/interval-of`,
+  /** On the pods of a MigratableApp with a template: its name. */
+  app: `${group}/app`,
   /** On the operator's pod that leads; the hub's Service selects it. */
   leader: `${group}/leader`,
 } as const;
@@ -108,6 +121,8 @@ export const agentEnv = {
 export const tokenAudience = 'podferry.migration.io';
 
 export const systemNamespace = 'migration-system';
+/** ConfigMap in the system namespace: the policy of workloads that say nothing themselves. */
+export const defaultsConfigMap = 'migration-defaults';
 export const services = { webhook: 'podferry-webhook', operator: 'podferry-operator' } as const;
 export const ports = { webhook: 9443, hub: 8443, health: 8080 } as const;
 export const secrets = {

@@ -1,4 +1,5 @@
 import { modeNames, strategies } from '../proto/migration.ts';
+import { intervalMsOf } from '../proto/policy.ts';
 import { annotations, group } from '../proto/names.ts';
 
 /** What an annotation may hold, where it is read, and what a value that cannot be meant does. */
@@ -19,7 +20,8 @@ const everywhere: readonly Place[] = ['workload', 'template', 'pod'];
 const onPods: readonly Place[] = ['template', 'pod'];
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const image = /^[\w.:@/-]{1,512}$/;
-const node = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+const objectName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+const number = /^[1-9]\d{0,8}$/;
 
 function oneOf(values: readonly string[]): Pick<Rule, 'allowed' | 'isAllowed'> {
   const quoted = values.map((value) => JSON.stringify(value));
@@ -52,8 +54,20 @@ export const rules: Readonly<Record<string, Rule>> = {
   [annotations.strategy]: { ...oneOf(strategies), consequence: 'warning', readOn: onPods },
   [annotations.mode]: { ...oneOf(modeNames), consequence: 'warning', readOn: onPods },
   [annotations.logUpload]: { ...oneOf(['true', 'false']), consequence: 'warning', readOn: onPods },
+  [annotations.interval]: {
+    allowed: 'from "5s" to "720h", or "0s"',
+    isAllowed: (value) => intervalMsOf(value) !== undefined,
+    consequence: 'warning',
+    readOn: onPods,
+  },
+  [annotations.migrationTimeout]: {
+    ...matching(number, 'a number of seconds'),
+    consequence: 'warning',
+    readOn: onPods,
+  },
+  [annotations.config]: { ...matching(objectName, 'the name of a ConfigMap'), consequence: 'warning', readOn: onPods },
   [annotations.trigger]: { ...oneOf(['requested']), consequence: 'warning', readOn: ['pod'] },
-  [annotations.targetNode]: { ...matching(node, 'the name of a node'), consequence: 'warning', readOn: ['pod'] },
+  [annotations.targetNode]: { ...matching(objectName, 'the name of a node'), consequence: 'warning', readOn: ['pod'] },
   [annotations.reason]: { allowed: 'any text', isAllowed: () => true, consequence: 'warning', readOn: ['pod'] },
   [annotations.injected]: ofTemplates,
   [annotations.original]: ofTemplates,

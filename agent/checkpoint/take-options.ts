@@ -44,6 +44,8 @@ export interface TakeOptions {
   readonly onStopped?: () => void;
   /** Our program as the agent sees it. */
   readonly binary?: string;
+  /** Called once, when nothing of the tree is left to read: whoever wants to may continue it. The checkpoint is not complete yet. */
+  readonly onCaptured?: () => void;
   /** Default: what is worth it is compressed. */
   readonly compresses?: boolean;
   /** Gets CRIU's logs at the end, whatever that is. */

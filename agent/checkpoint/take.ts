@@ -9,6 +9,7 @@ import type { RoundLimits } from '../memory/rounds.ts';
 import { MemorySession } from '../memory/session.ts';
 import {
   encodeManifest,
+  sealedBytes,
   sha256Hex,
   type CheckpointRef,
   type HotImage,
@@ -41,8 +42,12 @@ export interface TakenCheckpoint {
     readonly pageBytes: number;
     /** Of all objects that this checkpoint has added. */
     readonly storedBytes: number;
+    /** Of all objects that it names. */
+    readonly totalBytes: number;
+    /** The checkpoint whose pages it goes on using. */
+    readonly parent: string | undefined;
     readonly fileBytes: number;
-    /** Since the first process was stopped. */
+    /** Since the first process was stopped, until the end or until the tree might be continued. */
     readonly freezeMs: number;
     readonly tookMs: number;
     /** How often the memory was gone through while the application ran. */
@@ -104,6 +109,8 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
   local.seal(); // what is left of it
   const captured = await files;
   watch.lap('files');
+  const capturedAt = performance.now();
+  if (!signal.aborted) options.onCaptured?.();
   await stored.settle();
   watch.lap('upload');
 
@@ -148,8 +155,10 @@ async function take(options: TakeOptions, session: MemorySession, attempt: Attem
     transfer: {
       pageBytes: frozen.pageBytes,
       storedBytes: stored.upload.storedBytes + body.byteLength,
+      totalBytes: packs.reduce((sum, pack) => sum + sealedBytes(pack), body.byteLength),
+      parent,
       fileBytes: captured?.bytes ?? 0,
-      freezeMs: Math.round(performance.now() - frozen.stoppedAt),
+      freezeMs: Math.round((options.onCaptured === undefined ? performance.now() : capturedAt) - frozen.stoppedAt),
       tookMs: watch.tookMs,
       rounds: session.rounds.length,
       timeline: watch.timeline,

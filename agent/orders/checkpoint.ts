@@ -26,7 +26,7 @@ const maxRounds = 5;
 export const dumpDir = (workDir: string): string => join(workDir, 'dump');
 
 /**
- * CHECKPOINT: stops the tree, stores a complete checkpoint, leaves the tree stopped.
+ * CHECKPOINT: stops the tree, stores a complete checkpoint, leaves the tree stopped; or, when the order says so, continues it as soon as everything is read.
  * On any failure the tree is continued before this rejects: the source never depends on the store.
  */
 export async function checkpoint(order: Order, context: OrderContext): Promise<OrderResult> {
@@ -43,6 +43,8 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
   const running = (tree: ApplicationTree) => tree.processes.filter(({ pid }) => !wasStopped.has(pid));
   const { session: memory, purpose, store, welcome, sealing } = await takeMemory(order, context);
   const logs = newLogs(order, context);
+  const isLeftRunning = order.leaveRunning === true;
+  let isContinued = false;
   try {
     const taken = await takeCheckpoint({
       criu: criuInApp(placeholder.pid, agentRoot, config.criuPreload),
@@ -64,6 +66,12 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
         if (changed.length + deleted.length === 0) return undefined;
         return { archive: packFiles(place, changed, filesDeadlineMs), deleted };
       },
+      ...(isLeftRunning && {
+        onCaptured: () => {
+          continueTree(running(applicationTree(rootPid)));
+          isContinued = true;
+        },
+      }),
       compresses: order.options?.off.includes('compression') !== true,
       ...logs.collect,
       deadlineMs: context.deadlineMs,
@@ -75,15 +83,17 @@ export async function checkpoint(order: Order, context: OrderContext): Promise<O
     });
     // Should the move be rolled back, the next one begins with this checkpoint.
     context.memory.remember(taken.baseline, purpose);
-    const stopped = running(applicationTree(rootPid)).map(({ pid, startTime }) => ({ pid, startTime }));
+    const stopped = isContinued
+      ? []
+      : running(applicationTree(rootPid)).map(({ pid, startTime }) => ({ pid, startTime }));
     const { transfer } = taken;
     return {
-      journal: { role: 'frozen', stopped, checkpoint: taken.ref },
+      journal: { role: isContinued ? 'serving' : 'frozen', stopped, checkpoint: taken.ref },
       transfer: transferOf({ ...transfer, timeline: [...transfer.timeline] }),
     };
   } catch (error) {
     context.log.warn('checkpoint failed; the application continues', errorFields(error));
-    continueTree(running(applicationTree(rootPid)));
+    if (!isContinued) continueTree(running(applicationTree(rootPid)));
     throw error;
   } finally {
     // Kept any longer it could name packs that retention has removed with this checkpoint.

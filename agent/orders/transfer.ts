@@ -2,14 +2,15 @@ import type { Transfer } from '../../proto/gen/agent/v1/agent.ts';
 
 /** A Transfer in which nothing but what is named was moved. */
 export function transferOf(
-  parts: Partial<Omit<Transfer, 'pageBytes' | 'storedBytes' | 'fileBytes' | 'directBytes'>> & {
+  parts: Partial<Omit<Transfer, 'pageBytes' | 'storedBytes' | 'fileBytes' | 'directBytes' | 'totalBytes'>> & {
     readonly pageBytes?: number;
     readonly storedBytes?: number;
     readonly fileBytes?: number;
     readonly directBytes?: number;
+    readonly totalBytes?: number;
   },
 ): Transfer {
-  const { pageBytes = 0, storedBytes = 0, fileBytes = 0, directBytes = 0, ...rest } = parts;
+  const { pageBytes = 0, storedBytes = 0, fileBytes = 0, directBytes = 0, totalBytes, ...rest } = parts;
   return {
     freezeMs: 0,
     tookMs: 0,
@@ -21,5 +22,6 @@ export function transferOf(
     storedBytes: BigInt(storedBytes),
     fileBytes: BigInt(fileBytes),
     directBytes: BigInt(directBytes),
+    ...(totalBytes === undefined ? {} : { totalBytes: BigInt(totalBytes) }),
   };
 }

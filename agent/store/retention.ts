@@ -34,6 +34,8 @@ export interface StoredLog extends StoredPack {
 }
 
 export interface Garbage {
+  /** Checkpoints that stay. */
+  readonly kept: readonly LiveCheckpoint[];
   /** Checkpoints that go: these manifests are removed first. */
   readonly checkpoints: readonly LiveCheckpoint[];
   /** Packs that nothing names once those are gone: removed when no manifest of `checkpoints` is left. */
@@ -79,6 +81,7 @@ export function findGarbage(
   const isOld = ({ modifiedMs }: StoredPack): boolean => nowMs - modifiedMs > policy.graceMs;
   const [keptIds, goneIds] = [new Set(kept.map(({ id }) => id)), new Set(goes.map(({ id }) => id))];
   return {
+    kept,
     checkpoints: goes,
     packs: packs
       .filter((pack) => !named.has(pack.key) && (wasNamed.has(pack.key) || isOld(pack)))

@@ -160,6 +160,7 @@ export class Cluster {
       case 'AddFinalizer':
       case 'RemoveFinalizer':
       case 'DeleteMigration':
+      case 'RecordCheckpoint':
       case 'PreferDeletion':
       case 'WakeKubelet':
         return undefined;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { annotations } from '../../proto/names.ts';
 import { AppPhase, OrderKind, OrderStatus, type AgentState, type Order } from '../../proto/gen/agent/v1/agent.ts';
-import type { CheckpointStatus } from '../../proto/migration.ts';
+import type { TakenCheckpoint } from '../../proto/migration.ts';
 import * as given from '../../test/fakes/operator-objects.ts';
 import type { Cluster } from './cluster.ts';
 import { until } from './pod.ts';
@@ -9,7 +9,7 @@ import { until } from './pod.ts';
 const orderMs = 60_000;
 
 /** Restores a complete checkpoint into a new pod, as one would whose node is gone. @returns its uid */
-export async function restoreLater(cluster: Cluster, checkpoint: CheckpointStatus): Promise<string> {
+export async function restoreLater(cluster: Cluster, checkpoint: TakenCheckpoint): Promise<string> {
   const [uid, migrationUid] = [randomUUID(), randomUUID()];
   const { metadata, spec } = given.target({ metadata: { uid } });
   const marks = { ...metadata.annotations, [annotations.restore]: migrationUid };

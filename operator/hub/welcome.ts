@@ -1,15 +1,20 @@
+import type { Workload } from '../../proto/migration.ts';
 import { annotations } from '../../proto/names.ts';
-import { instancePrefix, type InstancePlace } from '../../proto/store-layout.ts';
+import { instancePrefix } from '../../proto/store-layout.ts';
 import type { Retention, Store, Welcome } from '../../proto/gen/agent/v1/agent.ts';
 import type { Cache } from '../kube/informer.ts';
 import type { Keys } from '../keys/keys.ts';
 import { controllerOf, type KubeObject, type Pod, type ReplicaSet } from '../kube/objects.ts';
 import type { ScopedStores } from '../store/scoped-store.ts';
 
-export interface WelcomeDeps {
-  readonly pods: Cache<Pod>;
+/** What may stand between a pod and its workload. */
+export interface Controllers {
   readonly replicaSets: Cache<ReplicaSet>;
   readonly jobs: Cache<KubeObject>;
+}
+
+export interface WelcomeDeps extends Controllers {
+  readonly pods: Cache<Pod>;
   readonly store: Store;
   /** With it agents get this instead of `store`. @throws PodferryError */
   readonly scoped?: Pick<ScopedStores, 'storeFor'> | undefined;
@@ -58,10 +63,7 @@ export function generationOf(pod: Pod): number {
  * or the pod itself. A target has no owner until the cutover: it belongs to the ReplicaSet that will adopt it.
  * @returns undefined while a controller in between is unknown
  */
-function workloadOf(
-  pod: Pod,
-  { replicaSets, jobs }: Pick<WelcomeDeps, 'replicaSets' | 'jobs'>,
-): InstancePlace['workload'] | undefined {
+export function workloadOf(pod: Pod, { replicaSets, jobs }: Controllers): Workload | undefined {
   const adopter = pod.metadata.annotations?.[annotations.replicaSet];
   const future = adopter === undefined ? undefined : { apiVersion: 'apps/v1', kind: 'ReplicaSet', uid: adopter };
   const owner = controllerOf(pod) ?? future;
@@ -71,9 +73,11 @@ function workloadOf(
     'batch/Job': jobs,
   };
   const between = controllers[`${groupOf(owner)}/${owner.kind}`];
-  if (between === undefined) return 'name' in owner ? owner : undefined;
+  if (between === undefined) return 'name' in owner ? { kind: owner.kind, name: owner.name } : undefined;
   const found = between.byUid(owner.uid);
-  return found && (controllerOf(found) ?? { kind: owner.kind, name: found.metadata.name });
+  if (found === undefined) return undefined;
+  const { kind, name } = controllerOf(found) ?? { kind: owner.kind, name: found.metadata.name };
+  return { kind, name };
 }
 
 function groupOf({ apiVersion }: { readonly apiVersion: string }): string {

@@ -146,6 +146,8 @@ export const paths = {
   podsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'pods'),
   eventsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'events'),
   secretsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'secrets'),
+  configMapsIn: (namespace: string): string => pathTo('/api/v1/namespaces', namespace, 'configmaps'),
+  deploymentsIn: (namespace: string): string => pathTo('/apis/apps/v1/namespaces', namespace, 'deployments'),
   leasesIn: (namespace: string): string => pathTo('/apis/coordination.k8s.io/v1/namespaces', namespace, 'leases'),
 } as const;
 

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { apiVersion, fieldManager } from '../../proto/names.ts';
 import { errorFields, type Log } from '../../proto/logging.ts';
 import type { Clock } from '../clock.ts';
+import type { CustomKind } from './apply.ts';
 import { paths, type KubeClient } from './client.ts';
 import { isAlreadyExists } from './errors.ts';
 
 /** What an Event is about. */
 export interface Subject {
-  readonly kind: 'Migration' | 'Pod' | 'Deployment';
+  readonly kind: CustomKind | 'Pod' | 'Deployment';
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
@@ -28,7 +29,13 @@ export interface Events {
   tell(subject: Subject, text: EventText): Promise<void>;
 }
 
-const apiVersionOf = { Migration: apiVersion, Pod: 'v1', Deployment: 'apps/v1' } as const;
+const apiVersionOf: Readonly<Record<Subject['kind'], string>> = {
+  Migration: apiVersion,
+  Checkpoint: apiVersion,
+  MigratableApp: apiVersion,
+  Pod: 'v1',
+  Deployment: 'apps/v1',
+};
 
 const maxMessageChars = 1_000;
 

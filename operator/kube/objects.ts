@@ -39,6 +39,7 @@ export interface NewMeta {
   readonly namespace?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly OwnerReference[];
 }
 
 export interface Container {
@@ -148,8 +149,18 @@ export interface Taint {
 
 export interface Deployment extends KubeObject {
   readonly spec: {
-    readonly template: { readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> } };
+    readonly replicas?: number;
+    readonly template: { readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> | undefined } };
+    readonly [field: string]: unknown;
   };
+}
+
+/** What is sent to create a Deployment. */
+export interface NewDeployment {
+  readonly apiVersion: 'apps/v1';
+  readonly kind: 'Deployment';
+  readonly metadata: NewMeta;
+  readonly spec: Deployment['spec'];
 }
 
 export interface Node extends KubeObject {

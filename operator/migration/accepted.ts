@@ -23,11 +23,13 @@ export function accepted(world: World): StepResult {
   const { nodeName } = source.spec;
   if (nodeName === undefined) return wait('APP_NOT_RUNNING', 'NotScheduled', 'the pod is on no node yet');
 
+  const owner = world.replicaSet === undefined ? undefined : controllerOf(world.replicaSet);
   const patch = {
     attempt,
     source: { pod: source.metadata.name, uid: source.metadata.uid, node: nodeName },
     instance: instanceOf(source),
     generation: generationOf(source) + 1,
+    ...(owner === undefined ? {} : { workload: { kind: owner.kind, name: owner.name } }),
   };
   if (world.replicaSet === undefined) {
     return wait('OWNER_UNSUPPORTED', 'OwnerUnknown', 'the ReplicaSet of the pod is not known yet', { patch });
@@ -53,6 +55,10 @@ export function accepted(world: World): StepResult {
   }
   if (!isRunning(sourceAgent)) {
     return wait('APP_NOT_RUNNING', 'AppNotRunning', 'the application does not run yet', { patch });
+  }
+  const { state } = sourceAgent;
+  if (state?.status === OrderStatus.ORDER_STATUS_WORKING && state.migrationUid !== world.migration.metadata.uid) {
+    return wait('AGENT_LOST', 'Busy', 'the agent ends an order that came before', { patch });
   }
   return wait('AGENT_LOST', 'Checking', 'the agent looks for what cannot be moved', {
     patch,

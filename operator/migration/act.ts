@@ -2,7 +2,8 @@ import { assertNever, PodferryError } from '../../proto/errors.ts';
 import { annotations, fieldManager, finalizer, podDeletionCost, podTemplateHash } from '../../proto/names.ts';
 import type { Migration } from '../../proto/migration.ts';
 import type { Agents } from '../hub/agents.ts';
-import { migrationPath, patchMigrationMeta, patchPodMeta } from '../kube/apply.ts';
+import { recordCheckpoint } from '../checkpoint/create.ts';
+import { migrationPath, patchMeta, patchPodMeta } from '../kube/apply.ts';
 import { paths, type KubeClient } from '../kube/client.ts';
 import { isAlreadyExists, isConflict, isNotFound, remedyFor } from '../kube/errors.ts';
 import type { Informer } from '../kube/informer.ts';
@@ -26,16 +27,19 @@ export async function act(action: Action, migration: Migration, d: ActDeps): Pro
   switch (action.kind) {
     case 'AddFinalizer':
       d.migrations.put(
-        await patchMigrationMeta(d.client, metadata, { finalizers: [...(metadata.finalizers ?? []), finalizer] }),
+        await patchMeta(d.client, 'Migration', metadata, { finalizers: [...(metadata.finalizers ?? []), finalizer] }),
       );
       return;
     case 'RemoveFinalizer': {
       const finalizers = (metadata.finalizers ?? []).filter((name) => name !== finalizer);
-      await ignoreMissing(patchMigrationMeta(d.client, metadata, { finalizers }));
+      await ignoreMissing(patchMeta(d.client, 'Migration', metadata, { finalizers }));
       return;
     }
     case 'DeleteMigration':
       await ignoreMissing(d.client.call({ method: 'DELETE', path: migrationPath(metadata.namespace, metadata.name) }));
+      return;
+    case 'RecordCheckpoint':
+      await recordCheckpoint(action.taken, d.client);
       return;
     case 'CreateTargetPod':
       d.pods.put(await createTargetPod(action.pod, metadata.uid, d.client));

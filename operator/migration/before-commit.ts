@@ -5,7 +5,7 @@ import {
   type AgentState,
   type CheckpointRef,
 } from '../../proto/gen/agent/v1/agent.ts';
-import type { CheckpointStatus } from '../../proto/migration.ts';
+import type { TakenCheckpoint } from '../../proto/migration.ts';
 import { conditionStatus, hasEnded, isContainerRunning, isTerminating, type Pod } from '../kube/objects.ts';
 import { codeOf, isTrue } from './conditions.ts';
 import { failOf } from './findings.ts';
@@ -78,7 +78,7 @@ export function frozen(world: World, nowMs: number): StepResult {
       return fail('INTERNAL', 'the agent of the source reported a checkpoint but no stopped process');
     }
     return done('Stopped', 'the process is stopped and its checkpoint is stored', {
-      patch: { checkpoint: checkpointStatus(word.checkpoint, word) },
+      patch: { checkpoint: takenCheckpoint(word.checkpoint, word) },
       timings: word.transfer?.timeline ?? [],
     });
   }
@@ -165,9 +165,13 @@ export function mayBeStopped(world: World): boolean {
   return isTrue(world.migration.status, 'TargetPrepared');
 }
 
-function checkpointStatus(ref: CheckpointRef, word: AgentState): CheckpointStatus {
+/** What the agent says of the checkpoint that it has taken. */
+export function takenCheckpoint(ref: CheckpointRef, word: Pick<AgentState, 'transfer'>): TakenCheckpoint {
+  const { totalBytes, parent } = word.transfer ?? {};
   return {
     ...ref,
+    ...(totalBytes === undefined ? {} : { totalBytes: Number(totalBytes) }),
+    ...(parent === undefined ? {} : { parent }),
     pageBytes: Number(word.transfer?.pageBytes ?? 0n),
     storedBytes: Number(word.transfer?.storedBytes ?? 0n),
     fileBytes: Number(word.transfer?.fileBytes ?? 0n),

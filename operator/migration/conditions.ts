@@ -1,14 +1,6 @@
 import { errorKinds, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
+import { changedConditionsOf, withConditionIn, type ConditionValue } from '../kube/conditions.ts';
 import type { Condition, ConditionType, Migration, MigrationStatus } from '../../proto/migration.ts';
-
-export interface ConditionValue {
-  readonly status: Condition['status'];
-  /** PascalCase. */
-  readonly reason: string;
-  readonly message: string;
-}
-
-const maxMessageChars = 1_000;
 
 export function conditionOf(status: MigrationStatus, type: ConditionType): Condition | undefined {
   return status.conditions?.find((condition) => condition.type === type);
@@ -37,33 +29,14 @@ export function withCondition(
   value: ConditionValue,
   nowMs: number,
 ): MigrationStatus {
-  const before = conditionOf(status, type);
-  const message = value.message.slice(0, maxMessageChars);
-  if (before?.status === value.status && before.reason === value.reason && before.message === message) return status;
-  const condition: Condition = {
-    type,
-    status: value.status,
-    reason: value.reason,
-    message,
-    lastTransitionTime: before?.status === value.status ? before.lastTransitionTime : isoTime(nowMs),
-    observedGeneration: migration.metadata.generation,
-  };
-  const conditions = status.conditions ?? [];
-  return {
-    ...status,
-    conditions:
-      before === undefined
-        ? [...conditions, condition]
-        : conditions.map((each) => (each === before ? condition : each)),
-  };
+  const before = status.conditions ?? [];
+  const conditions = withConditionIn(before, type, value, migration.metadata.generation, nowMs);
+  return conditions === before ? status : { ...status, conditions };
 }
 
 /** The conditions of `after` that say something else than in `before`. */
 export function changedConditions(before: MigrationStatus, after: MigrationStatus): readonly Condition[] {
-  return (after.conditions ?? []).filter((condition) => {
-    const was = conditionOf(before, condition.type);
-    return was?.status !== condition.status || was.reason !== condition.reason;
-  });
+  return changedConditionsOf(before.conditions ?? [], after.conditions ?? []);
 }
 
 /** `TARGET_LOST` -> `TargetLost`. */
@@ -84,8 +57,4 @@ export function codeOf(text: string | undefined): ErrorCode {
 export function withHint(code: ErrorCode, message: string): string {
   const { hint } = errorKinds[code];
   return message.includes(hint) ? message : `${message} (${hint})`;
-}
-
-export function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -2,22 +2,15 @@ import type { ErrorCode } from '../../proto/errors.ts';
 import { finalizer } from '../../proto/names.ts';
 import { OrderKind } from '../../proto/gen/agent/v1/agent.ts';
 import type { MigrationStatus, TimelineEntry } from '../../proto/migration.ts';
+import { checkpointOfMove } from '../checkpoint/of-move.ts';
+import { isoTime } from '../kube/conditions.ts';
 import { hasEnded, isTerminating } from '../kube/objects.ts';
 import { accepted } from './accepted.ts';
 import { cutOver, removeSource, verified } from './after-commit.ts';
 import { committed, frozen, restoredStopped, targetPrepared } from './before-commit.ts';
 import { preCopied, warmed } from './copy-ahead.ts';
 import { drained } from './drained.ts';
-import {
-  conditionOf,
-  isCommitted,
-  isFinished,
-  isoTime,
-  isTrue,
-  reasonOf,
-  withCondition,
-  withHint,
-} from './conditions.ts';
+import { conditionOf, isCommitted, isFinished, isTrue, reasonOf, withCondition, withHint } from './conditions.ts';
 import { phaseOf } from './phase.ts';
 import { rollback } from './rollback.ts';
 import type { Done, Step, Wait } from './step.ts';
@@ -275,7 +268,11 @@ function failed(world: World, status: MigrationStatus, nowMs: number): Migration
 
 function finished(world: World, hasFinalizer: boolean, nowMs: number): Plan {
   const { status, metadata, spec } = world.migration;
-  if (hasFinalizer) return { actions: [{ kind: 'RemoveFinalizer' }], status };
+  if (hasFinalizer) {
+    const taken = checkpointOfMove(world.migration);
+    const record: readonly Action[] = taken === undefined ? [] : [{ kind: 'RecordCheckpoint', taken }];
+    return { actions: [...record, { kind: 'RemoveFinalizer' }], status };
+  }
   const { ttlSecondsAfterFinished } = spec;
   if (ttlSecondsAfterFinished === undefined || metadata.deletionTimestamp !== undefined) return { actions: [], status };
   const endedMs = Date.parse(status.completedAt ?? metadata.creationTimestamp);

@@ -3,6 +3,7 @@ import { Original } from '../../proto/injection.ts';
 import type { AgentState, Order, OrderKind } from '../../proto/gen/agent/v1/agent.ts';
 import type { Migration, MigrationStatus } from '../../proto/migration.ts';
 import type { AgentView } from '../hub/agents.ts';
+import type { NewCheckpoint } from '../checkpoint/of-move.ts';
 import type { NewPod, PersistentVolumeClaim, Pod, ReplicaSet } from '../kube/objects.ts';
 import type { NamedNode } from './node-fit.ts';
 
@@ -46,6 +47,8 @@ export type Action =
   | { readonly kind: 'AddFinalizer' }
   | { readonly kind: 'RemoveFinalizer' }
   | { readonly kind: 'DeleteMigration' }
+  /** Makes the Checkpoint of what the move has stored. */
+  | { readonly kind: 'RecordCheckpoint'; readonly taken: NewCheckpoint }
   | { readonly kind: 'CreateTargetPod'; readonly pod: NewPod }
   /** Without `graceSeconds` the pod's own grace period; 0 removes it even when its node does not answer. */
   | { readonly kind: 'DeletePod'; readonly pod: PodRef; readonly graceSeconds?: number }

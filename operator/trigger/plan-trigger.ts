@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { MigrationSpec, modeNames, strategies, type Migration, type MigrationOptions } from '../../proto/migration.ts';
+import { MigrationSpec, modeNames, type Migration, type MigrationOptions } from '../../proto/migration.ts';
 import { annotations, labels } from '../../proto/names.ts';
 import { isTerminating, type Pod } from '../kube/objects.ts';
 import { isFinished } from '../migration/conditions.ts';
+import type { Policy } from '../policy/resolve.ts';
 
 export type TriggerPlan =
   | { readonly kind: 'nothing' }
@@ -27,12 +28,15 @@ const nodeName = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
  * so that a repetition after a crash meets the Migration it has made before.
  * @param existing the Migrations of the pod's namespace
  */
-export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPlan {
+export function planTrigger(
+  pod: Pod,
+  existing: readonly Migration[],
+  { strategy, migrationTimeoutSeconds }: Pick<Policy, 'strategy' | 'migrationTimeoutSeconds'>,
+): TriggerPlan {
   const {
     [annotations.trigger]: trigger,
     [annotations.reason]: reason,
     [annotations.targetNode]: targetNode,
-    [annotations.strategy]: strategy,
     [annotations.mode]: mode,
     [annotations.logUpload]: logUpload,
   } = pod.metadata.annotations ?? {};
@@ -42,10 +46,11 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
   }
   const unknown =
     noneOf(annotations.trigger, trigger, ['requested']) ??
-    noneOf(annotations.strategy, strategy, strategies) ??
     noneOf(annotations.mode, mode, modeNames) ??
     noneOf(annotations.logUpload, logUpload, ['true', 'false']);
   if (unknown !== undefined) return { kind: 'refuse', message: unknown };
+  if (!strategy.isValid) return { kind: 'refuse', message: strategy.message };
+  if (!migrationTimeoutSeconds.isValid) return { kind: 'refuse', message: migrationTimeoutSeconds.message };
   const { uid, name } = pod.metadata;
   const own = existing.filter(
     ({ metadata, spec, status }) =>
@@ -61,7 +66,8 @@ export function planTrigger(pod: Pod, existing: readonly Migration[]): TriggerPl
     spec: MigrationSpec.parse({
       podName: name,
       ...(targetNode === undefined ? {} : { targetNode }),
-      ...(strategy === undefined ? {} : { strategy }),
+      strategy: strategy.value,
+      timeoutSeconds: migrationTimeoutSeconds.value,
       ...(reason === undefined || reason === '' ? {} : { reason: reason.slice(0, 1_024) }),
       ...(mode === undefined && logUpload === undefined ? {} : { options: optionsOf(mode, logUpload) }),
     }),

@@ -1,5 +1,5 @@
 import { assertNever } from '../../proto/errors.ts';
-import { apiVersion, fieldManager } from '../../proto/names.ts';
+import { annotations, apiVersion, fieldManager } from '../../proto/names.ts';
 import type { Migration } from '../../proto/migration.ts';
 import { migrationPath, patchPodMeta } from '../kube/apply.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -9,6 +9,7 @@ import type { Informer } from '../kube/informer.ts';
 import type { KubeObject, Pod } from '../kube/objects.ts';
 import { parseMigration } from '../migration/parse.ts';
 import { refOf } from '../migration/world.ts';
+import type { Policy } from '../policy/resolve.ts';
 import { planTrigger, triggerAnnotations, type TriggerPlan } from './plan-trigger.ts';
 
 export interface TriggerDeps {
@@ -16,11 +17,15 @@ export interface TriggerDeps {
   readonly events: Events;
   readonly pods: Pick<Informer<Pod>, 'put'>;
   readonly migrations: Pick<Informer<KubeObject>, 'list' | 'put'>;
+  /** @throws ApiError */
+  readonly policyOf: (pod: Pod) => Promise<Policy>;
 }
 
 /** Makes a Migration for a pod that asks for one, then takes the request off the pod. @throws ApiError, for the queue's back-off */
 export async function reconcileTrigger(pod: Pod, d: TriggerDeps): Promise<void> {
-  const next = planTrigger(pod, migrationsIn(pod.metadata.namespace, d));
+  if (pod.metadata.annotations?.[annotations.trigger] === undefined) return;
+  const policy = await d.policyOf(pod);
+  const next = planTrigger(pod, migrationsIn(pod.metadata.namespace, d), policy);
   switch (next.kind) {
     case 'nothing':
       return;
@@ -59,9 +64,9 @@ async function create(pod: Pod, next: Extract<TriggerPlan, { kind: 'create' }>, 
 }
 
 async function clear(pod: Pod, d: TriggerDeps): Promise<void> {
-  const annotations = Object.fromEntries(triggerAnnotations.map((name) => [name, null]));
+  const cleared = Object.fromEntries(triggerAnnotations.map((name) => [name, null]));
   try {
-    d.pods.put(await patchPodMeta(d.client, refOf(pod), { annotations }));
+    d.pods.put(await patchPodMeta(d.client, refOf(pod), { annotations: cleared }));
   } catch (error) {
     // the pod is gone, or another one has its name
     if (!isNotFound(error) && !isConflict(error)) throw error;

@@ -93,19 +93,22 @@ export class SimulatedAgent {
 
   private end(order: Order): void {
     const answer = this.options.obey?.(order, this.state) ?? {};
-    this.report({ status: OrderStatus.ORDER_STATUS_DONE, ...obeyed(order), ...answer });
+    this.report({ status: OrderStatus.ORDER_STATUS_DONE, ...obeyed(order, this.welcome?.keyPrefix ?? ''), ...answer });
   }
 }
 
-function obeyed({ kind, checkpoint }: Order): Partial<AgentState> {
+function obeyed({ kind, checkpoint, leaveRunning }: Order, keyPrefix: string): Partial<AgentState> {
   if (kind === OrderKind.ORDER_KIND_CHECKPOINT) {
+    const id = checkpoint?.id ?? '';
+    const manifestKey = `${keyPrefix}checkpoints/${id}/manifest`;
     return {
-      phase: AppPhase.APP_PHASE_FROZEN,
-      checkpoint: { id: checkpoint?.id ?? '', manifestKey: 'key', manifestSha256: 'b'.repeat(64) },
+      phase: leaveRunning === true ? AppPhase.APP_PHASE_RUNNING : AppPhase.APP_PHASE_FROZEN,
+      checkpoint: { id, manifestKey, manifestSha256: 'b'.repeat(64) },
       transfer: {
         ...noTransfer,
         pageBytes: 4_096n,
         storedBytes: 2_048n,
+        totalBytes: 3_072n,
         freezeMs: 0,
         tookMs: 20,
         timeline: [{ step: 'dump', ms: 15 }],

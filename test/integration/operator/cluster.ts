@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 import { containers, podTemplateHash, servingGate, tokenAudience } from '../../../proto/names.ts';
 import { createKubeClient, patchTypes, paths, pathTo, type KubeClient } from '../../../operator/kube/client.ts';
-import { isAlreadyExists, isNotFound } from '../../../operator/kube/errors.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../../../operator/kube/errors.ts';
 import { conditionStatus, controllerOf, isTerminating, type Pod } from '../../../operator/kube/objects.ts';
 
-export const crdFile = new URL('../../../manifests/base/crds/migrations.yaml', import.meta.url);
+const crdFolder = new URL('../../../manifests/base/crds/', import.meta.url);
 
 /** The API server of the test bed; undefined, with the reason on the screen, when there is none. */
 export function apiClient(): KubeClient | undefined {
@@ -32,19 +32,26 @@ export async function until<T>(what: string, ask: () => Promise<T | undefined | 
   throw new Error(`not within ${withinMs} ms: ${what}`);
 }
 
-/** Creates the custom resource, unless it is there. */
+/** Brings the custom resources to what this checkout says. */
 export async function installCrd(client: KubeClient): Promise<void> {
   const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
-  const body: unknown = parse(readFileSync(crdFile, 'utf8'));
-  try {
-    await client.call({ method: 'POST', path: crds, body });
-  } catch (error) {
-    if (!isAlreadyExists(error)) throw error;
+  for (const file of readdirSync(crdFolder)) {
+    const body = parse(readFileSync(new URL(file, crdFolder), 'utf8')) as {
+      readonly metadata: { readonly name: string };
+    };
+    const { name } = body.metadata;
+    await client.call({
+      method: 'PATCH',
+      path: pathTo(crds, name),
+      query: { fieldManager: 'podferry-tests', force: true },
+      contentType: patchTypes.apply,
+      body,
+    });
+    await until(`${name} is established`, async () => {
+      const crd = (await client.call({ method: 'GET', path: pathTo(crds, name) })) as Pod;
+      return conditionStatus(crd, 'Established') === 'True';
+    });
   }
-  await until('the custom resource is established', async () => {
-    const crd = (await client.call({ method: 'GET', path: `${crds}/migrations.migration.io` })) as Pod;
-    return conditionStatus(crd, 'Established') === 'True';
-  });
 }
 
 /**
@@ -125,21 +132,22 @@ export class Cluster {
     name: string,
     annotations: Readonly<Record<string, string>>,
     spec: Readonly<Record<string, unknown>> = {},
+    { isOwned = true }: { readonly isOwned?: boolean } = {},
   ): Promise<Pod> {
     const { client, namespace } = this;
+    const owned = { labels: { app: 'web', [podTemplateHash]: this.hash }, ownerReferences: [this.owner()] };
     return (await client.call({
       method: 'POST',
       path: paths.podsIn(namespace),
       body: {
         metadata: {
           name,
-          labels: { app: 'web', [podTemplateHash]: this.hash },
+          ...(isOwned ? owned : {}),
           annotations: {
             'migration.io/injected': '1',
             'migration.io/original': JSON.stringify({ container: 'app', command: ['app'] }),
             ...annotations,
           },
-          ownerReferences: [this.owner()],
         },
         spec: {
           readinessGates: [{ conditionType: servingGate }],
@@ -208,7 +216,8 @@ export class Cluster {
         try {
           await this.tend(pod);
         } catch (error) {
-          if (!isNotFound(error)) throw error;
+          // gone or changed since it was listed: the next look sees it
+          if (!isNotFound(error) && !isConflict(error)) throw error;
         }
       }
       await this.removeSurplus(pods);

@@ -55,6 +55,9 @@ describe('isDue', () => {
       due: false,
     },
     { name: 'not while a checkpoint is taken', journal: order(checkpoint, working), due: false },
+    { name: 'at once after a checkpoint that was left running', journal: order(checkpoint, done), nowMs: 1, due: true },
+    { name: 'once for each', journal: order(checkpoint, done), past: after, nowMs: 1, due: false },
+    { name: 'not after one that failed', journal: order(checkpoint, failed), nowMs: 1, due: false },
     { name: 'not before the application runs', journal: { ...serving, appPid: undefined }, due: false },
     ...(['waiting', 'frozen', 'restored', 'moved'] as const).map((role) => ({
       name: `not in the role ${role}`,
@@ -124,6 +127,7 @@ function setUp({ first = arrived, hasPolicy = true }: { first?: Journal; hasPoli
     keyId: sealing.id,
     retention: hasPolicy ? policy : undefined,
   };
+  const stored: (readonly string[])[] = [];
   let journal = first;
   let nowMs = 5;
   const collecting = createCollecting({
@@ -131,10 +135,12 @@ function setUp({ first = arrived, hasPolicy = true }: { first?: Journal; hasPoli
     now: () => nowMs,
     journal: () => journal,
     home: () => ({ welcome, store }),
+    onStored: (ids) => void stored.push(ids),
   });
   return {
     store,
     said,
+    stored,
     collecting,
     keys: () => [...store.objects.keys()].map((key) => key.slice(keyPrefix.length)).toSorted(),
     become: (next: Journal) => void (journal = next),
@@ -157,8 +163,9 @@ const everything = [
 
 describe('collecting', () => {
   it('removes what the policy lets go, by the clock of the store alone, and spares young packs', async () => {
-    const { collect, keys, said } = setUp();
+    const { collect, keys, said, stored } = setUp();
     await collect();
+    expect(stored).to.deep.equal([['new']]);
     expect(keys()).to.deep.equal(['checkpoints/new/manifest', 'collected', 'packs/b', 'packs/young']);
     expect(said).to.deep.equal(['info garbage collected']);
   });

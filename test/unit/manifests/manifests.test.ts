@@ -198,9 +198,9 @@ describe('manifests', () => {
     expect(before).to.deep.equal(now?.map((one) => ({ ...one, apiVersion: 'policy/v1beta1' })));
   });
 
-  it('lets the operator change Deployments only where repair was asked for', () => {
+  it('lets the operator patch Deployments only where repair was asked for: it writes those of MigratableApps', () => {
     const verbs = rules.filter(({ resources }) => resources.includes('deployments')).flatMap((rule) => rule.verbs);
-    expect(verbs).to.have.members(['get', 'list', 'watch']);
+    expect(verbs).to.have.members(['get', 'list', 'watch', 'create', 'update']);
     const [settings, role, binding] = load('repair/repair.yaml');
     expect(role?.rules).to.deep.equal([{ apiGroups: ['apps'], resources: ['deployments'], verbs: ['patch'] }]);
     expect(binding).to.deep.include({
@@ -234,9 +234,9 @@ describe('manifests', () => {
     expect(load('cert-manager/without-podferry-certs.yaml').map(key)).to.have.members(load('base/certs.yaml').map(key));
   });
 
-  it('has the CRD that proto/migration.ts says', () => {
-    const file = join(manifests, 'base/crds/migrations.yaml');
-    const checkedIn = readFileSync(file, 'utf8');
+  it('has the CRDs that proto/ says', () => {
+    const files = ['migrations.yaml', 'checkpoints.yaml', 'migratableapps.yaml'];
+    const checkedIn = files.map((file) => `---\n${readFileSync(join(manifests, 'base/crds', file), 'utf8')}`).join('');
     const made = execFileSync(
       process.execPath,
       ['--import', 'tsx', join(manifests, '../hack/generate-crds.ts'), '--print'],

@@ -48,7 +48,7 @@ export enum OrderKind {
   ORDER_KIND_UNSPECIFIED = 0,
   /** ORDER_KIND_PREFLIGHT - source: look for what cannot be moved; changes nothing */
   ORDER_KIND_PREFLIGHT = 1,
-  /** ORDER_KIND_CHECKPOINT - source: stop the tree, store a complete checkpoint, leave it stopped; on failure continue it */
+  /** ORDER_KIND_CHECKPOINT - source: stop the tree, store a complete checkpoint, leave it stopped (but see leave_running); on failure continue it */
   ORDER_KIND_CHECKPOINT = 2,
   /** ORDER_KIND_RESUME - source: continue the stopped tree (rollback) */
   ORDER_KIND_RESUME = 3,
@@ -122,6 +122,13 @@ export interface AgentState {
   draining: boolean;
   /** the reasons of `preflight`, each with what exactly was found */
   findings: Failure[];
+  /** absent until the agent has looked into the store */
+  stored?: StoredCheckpoints | undefined;
+}
+
+/** The checkpoints of the instance that the store holds, as far as this agent, which alone adds and removes them, knows. */
+export interface StoredCheckpoints {
+  ids: string[];
 }
 
 export interface Failure {
@@ -155,7 +162,15 @@ export interface Transfer {
   /** sent to, or received from, the other agent without storage between */
   directBytes: bigint;
   /** of a lazy restore; complete once draining is over */
-  lazy: Lazy | undefined;
+  lazy:
+    | Lazy
+    | undefined;
+  /** CHECKPOINT: all objects that it names, those of earlier checkpoints included */
+  totalBytes?:
+    | bigint
+    | undefined;
+  /** CHECKPOINT: id of the checkpoint whose pages it goes on using */
+  parent?: string | undefined;
 }
 
 /** What a lazy restore cost the application. */
@@ -253,7 +268,14 @@ export interface Order {
     | undefined;
   /** WARM: only secret; PRECOPY, CHECKPOINT: where the target listens */
   direct: Direct | undefined;
-  options: MoveOptions | undefined;
+  options:
+    | MoveOptions
+    | undefined;
+  /**
+   * CHECKPOINT: the agent continues the tree by itself as soon as nothing of it is left to read, before the checkpoint is complete in the store.
+   * Nobody else is needed for that. The order is done when the checkpoint is complete.
+   */
+  leaveRunning?: boolean | undefined;
 }
 
 /** A connection between the two agents of one attempt, mutually authenticated by a secret that only they are given. */
@@ -451,6 +473,7 @@ function createBaseAgentState(): AgentState {
     directPort: 0,
     draining: false,
     findings: [],
+    stored: undefined,
   };
 }
 
@@ -494,6 +517,9 @@ export const AgentState: MessageFns<AgentState> = {
     }
     for (const v of message.findings) {
       Failure.encode(v!, writer.uint32(106).fork()).join();
+    }
+    if (message.stored !== undefined) {
+      StoredCheckpoints.encode(message.stored, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -613,6 +639,60 @@ export const AgentState: MessageFns<AgentState> = {
             }
 
             message.findings.push(Failure.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.stored = StoredCheckpoints.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStoredCheckpoints(): StoredCheckpoints {
+  return { ids: [] };
+}
+
+export const StoredCheckpoints: MessageFns<StoredCheckpoints> = {
+  encode(message: StoredCheckpoints, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoredCheckpoints {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoredCheckpoints();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
             continue;
           }
         }
@@ -764,6 +844,8 @@ function createBaseTransfer(): Transfer {
     rounds: 0,
     directBytes: 0n,
     lazy: undefined,
+    totalBytes: undefined,
+    parent: undefined,
   };
 }
 
@@ -807,6 +889,15 @@ export const Transfer: MessageFns<Transfer> = {
     }
     if (message.lazy !== undefined) {
       Lazy.encode(message.lazy, writer.uint32(74).fork()).join();
+    }
+    if (message.totalBytes !== undefined) {
+      if (BigInt.asUintN(64, message.totalBytes) !== message.totalBytes) {
+        throw new globalThis.Error("value provided for field message.totalBytes of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.totalBytes);
+    }
+    if (message.parent !== undefined) {
+      writer.uint32(90).string(message.parent);
     }
     return writer;
   },
@@ -894,6 +985,22 @@ export const Transfer: MessageFns<Transfer> = {
             }
 
             message.lazy = Lazy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.totalBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.parent = reader.string();
             continue;
           }
         }
@@ -1564,6 +1671,7 @@ function createBaseOrder(): Order {
     checkpoint: undefined,
     direct: undefined,
     options: undefined,
+    leaveRunning: undefined,
   };
 }
 
@@ -1589,6 +1697,9 @@ export const Order: MessageFns<Order> = {
     }
     if (message.options !== undefined) {
       MoveOptions.encode(message.options, writer.uint32(58).fork()).join();
+    }
+    if (message.leaveRunning !== undefined) {
+      writer.uint32(64).bool(message.leaveRunning);
     }
     return writer;
   },
@@ -1660,6 +1771,14 @@ export const Order: MessageFns<Order> = {
             }
 
             message.options = MoveOptions.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.leaveRunning = reader.bool();
             continue;
           }
         }

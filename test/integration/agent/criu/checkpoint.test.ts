@@ -190,6 +190,32 @@ describe('checkpoint and restore with CRIU', function () {
     });
   }
 
+  it('lets the tree go on once everything is read, before the checkpoint is complete, and keeps what was there then', async () => {
+    const store = new MemoryStore();
+    const app = await startApp(rig, '32');
+    const held = digests(await app.container.lines(), 'up');
+    const states: string[] = [];
+    const taken = await take(rig, app, store, {
+      onCaptured: () => {
+        expect([...store.objects.keys()].filter((key) => key.endsWith('/manifest'))).to.deep.equal([]);
+        continueAll(app.pids);
+        // it writes to its memory while the rest of the checkpoint is still on its way
+        for (const pid of app.pids) process.kill(pid, 'SIGUSR1');
+      },
+    });
+    for (const pid of app.pids) states.push((await statusField(pid, 'State')) ?? '');
+    expect(states.every((state) => /^[RS] /.test(state))).to.equal(true);
+    await expectToRunOn(app);
+    // a pack that nothing names any more was stored in a round before
+    expect(taken.transfer.totalBytes).to.be.greaterThan(0).and.at.most(taken.transfer.storedBytes);
+    await killTree(app.pids[0] ?? 0);
+
+    const target = await rig.container('target');
+    const tree = await restore(rig, target, store, taken);
+    continueAll(tree.pids);
+    expect(await sums(target, tree.pids)).to.deep.equal(held);
+  });
+
   it('puts no page of private memory into a file, keeps its memory bounded, and leaves nothing in the work directory', async () => {
     const app = await startApp(rig, '256');
     const workDir = join(rig.dir, 'take');

@@ -52,6 +52,12 @@ const cases: readonly Case[] = [
     failure: 'MIGRATION_CONFLICT',
   },
   { name: 'a spec that cannot be read', world: world({ invalid: 'podName' }), failure: 'MIGRATION_INVALID' },
+  {
+    name: 'an agent that is busy with an order of somebody else',
+    world: world({ sourceAgent: view(agentState({ migrationUid: 'checkpoint', status: WORKING })) }),
+    actions: [],
+    phase: 'Pending',
+  },
   { name: 'an agent that is not there yet', world: world({ sourceAgent: undefined }), actions: [], phase: 'Pending' },
   {
     name: 'an agent that never comes',

@@ -175,7 +175,10 @@ export class Simulation {
     const world = this.world();
     if (world === undefined) return;
     const next = plan(world, this.nowMs);
-    if (isFinished(world.migration.status) && next.actions.some((action) => action.kind !== 'RemoveFinalizer')) {
+    if (
+      isFinished(world.migration.status) &&
+      next.actions.some(({ kind }) => kind !== 'RemoveFinalizer' && kind !== 'RecordCheckpoint')
+    ) {
       this.broken.push('a finished Migration plans');
     }
     for (const action of next.actions) this.act(action, world.migration);
@@ -219,6 +222,7 @@ export class Simulation {
         break;
       case 'PreferDeletion':
       case 'WakeKubelet':
+      case 'RecordCheckpoint':
         break;
       case 'LabelTarget':
         if (this.target?.metadata.uid === action.pod.uid) {

@@ -193,6 +193,7 @@ function effectOf(action: Action): readonly Effect[] {
     // they change nothing that the model knows
     case 'PreferDeletion':
     case 'WakeKubelet':
+    case 'RecordCheckpoint':
       return [];
     default:
       throw new Error(`the model does not know the action ${(action as Action).kind}`);

@@ -2,11 +2,21 @@ import { expect } from 'chai';
 import { annotations, labels } from '../../../../proto/names.ts';
 import type { Migration } from '../../../../proto/migration.ts';
 import { planTrigger, type TriggerPlan } from '../../../../operator/trigger/plan-trigger.ts';
+import { resolvePolicy } from '../../../../operator/policy/resolve.ts';
 import type { Pod } from '../../../../operator/kube/objects.ts';
 import { migration, pod, sourceUid } from '../../../fakes/operator-objects.ts';
 
 function asking(marks: Readonly<Record<string, string>> = { [annotations.trigger]: 'requested' }): Pod {
   return pod({ metadata: { ...pod().metadata, annotations: marks } });
+}
+
+function planOf(asked: Pod, existing: readonly Migration[]): TriggerPlan {
+  const podAnnotations = asked.metadata.annotations ?? {};
+  return planTrigger(
+    asked,
+    existing,
+    resolvePolicy({ podAnnotations, app: undefined, config: undefined, defaults: undefined }),
+  );
 }
 
 function ended(outcome: 'True' | 'False'): Migration {
@@ -84,7 +94,7 @@ const cases: readonly {
 
 describe('operator/trigger/plan-trigger', () => {
   for (const c of cases) {
-    it(`${c.name}: ${c.kind}`, () => expect(planTrigger(c.pod, c.existing).kind).to.equal(c.kind));
+    it(`${c.name}: ${c.kind}`, () => expect(planOf(c.pod, c.existing).kind).to.equal(c.kind));
   }
 
   it('takes node, strategy and reason from the annotations', () => {
@@ -94,7 +104,7 @@ describe('operator/trigger/plan-trigger', () => {
       [annotations.targetNode]: 'n2.example',
       [annotations.strategy]: 'full',
     };
-    const plan = planTrigger(asking(marks), []);
+    const plan = planOf(asking(marks), []);
     expect(plan).to.deep.include({
       kind: 'create',
       labels: { [labels.podUid]: sourceUid },
@@ -117,20 +127,20 @@ describe('operator/trigger/plan-trigger', () => {
         { mode: 'full', logUpload: false },
       ],
     ] as const) {
-      const plan = planTrigger(asking({ [annotations.trigger]: 'requested', ...marks }), []);
+      const plan = planOf(asking({ [annotations.trigger]: 'requested', ...marks }), []);
       expect(plan.kind === 'create' ? plan.spec.options : plan).to.deep.equal(options);
     }
   });
 
   it('names the values that there are', () => {
-    const plan = planTrigger(asking({ [annotations.trigger]: 'requested', [annotations.mode]: 'turbo' }), []);
+    const plan = planOf(asking({ [annotations.trigger]: 'requested', [annotations.mode]: 'turbo' }), []);
     const known = 'baseline, +async, +promotion, +hot-seed, full';
     expect(plan).to.deep.equal({ kind: 'refuse', message: `${annotations.mode}: "turbo" is none of: ${known}` });
   });
 
   it('gives a repetition after a crash the same name, and the next request another', () => {
     const name = (existing: Migration[]): string => {
-      const plan = planTrigger(asking(), existing);
+      const plan = planOf(asking(), existing);
       return plan.kind === 'create' ? plan.name : '';
     };
     expect(name([])).to.equal(name([]));
