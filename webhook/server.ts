@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import express, { type NextFunction, type Request, type Response } from 'express';
+import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { PodferryError } from '../proto/errors.ts';
 import { errorFields, type Log } from '../proto/logging.ts';
 import type { Answer } from './admission.ts';
@@ -14,8 +14,11 @@ const longestBody = '8mb';
 /** The API server waits 2 s for us (manifests/base/webhook-configuration.yaml): who takes longer to send is none. */
 const defaultRequestTimeoutMs = 5000;
 
-/** Longer than the 90 s after which the API server drops an idle connection, so that it is never us who close one. */
-const keepAliveTimeoutMs = 130_000;
+/**
+ * Longer than the 90 s after which the API server drops an idle connection, so that it is never us who close one: a request that crosses
+ * the end of its connection is not asked again. That holds for one that was opened and not used yet, too.
+ */
+const idleTimeoutMs = 130_000;
 
 export interface WebhookServer {
   readonly https: Server;
@@ -44,6 +47,7 @@ export function createWebhookServer(
     if (isLeaving) response.setHeader('connection', 'close');
     next();
   });
+  app.use(inTime(requestTimeoutMs));
   app.get('/healthz', (_request, response) => void response.type('text').send('ok'));
   app.get('/readyz', (_request, response) => {
     response
@@ -60,8 +64,9 @@ export function createWebhookServer(
     setImmediate(() => logAnswer(log, request.body, answer, ms));
   });
   app.use((_request, response) => void response.status(404).json({ error: 'not found' }));
-  app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
-    if (response.headersSent) return next(error);
+  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    // It was answered already, as one that took too long is: what comes after is the end of its connection.
+    if (response.headersSent) return;
     const status = statusOf(error);
     const text = error instanceof Error ? error.message : 'failed';
     log.warn('request refused', { status, ...errorFields(error) });
@@ -71,12 +76,11 @@ export function createWebhookServer(
   });
 
   const timeouts = {
-    keepAliveTimeout: keepAliveTimeoutMs,
+    keepAliveTimeout: idleTimeoutMs,
     handshakeTimeout: requestTimeoutMs,
-    headersTimeout: requestTimeoutMs,
-    requestTimeout: requestTimeoutMs,
-    // Node looks for overdue requests in this rhythm only, every 30 s unless told otherwise.
-    connectionsCheckingInterval: requestTimeoutMs / 5,
+    // Node counts the time before a first request in; once a request has begun, inTime has its own eye on it.
+    headersTimeout: idleTimeoutMs,
+    requestTimeout: idleTimeoutMs,
   };
   const https = createServer({ cert: certificate.cert, key: certificate.key, minVersion: 'TLSv1.2', ...timeouts }, app);
   https.on('tlsClientError', (error) => log.debug('tls handshake failed', errorFields(error)));
@@ -90,6 +94,19 @@ export function createWebhookServer(
     get port() {
       return (https.address() as AddressInfo).port;
     },
+  };
+}
+
+/** Refuses a request whose body has not come in time. */
+function inTime(timeoutMs: number): RequestHandler {
+  return (request, response, next) => {
+    const timer = setTimeout(() => {
+      if (response.headersSent) return;
+      response.setHeader('connection', 'close');
+      response.status(408).json({ error: `the request has not come whole within ${timeoutMs} ms` });
+    }, timeoutMs);
+    for (const end of ['end', 'close'] as const) request.once(end, () => clearTimeout(timer));
+    next();
   };
 }
 
