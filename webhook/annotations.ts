@@ -76,6 +76,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   [annotations.restore]: ours,
   [annotations.started]: ours,
   [annotations.replicaSet]: ours,
+  [annotations.templateHash]: { ...ours, consequence: 'warning', readOn: ['workload'] },
 };
 
 const longestQuote = 60;
