@@ -57,11 +57,6 @@ elif [[ ${names[*]} != webhook && -z ${PODFERRY_S3_ENDPOINT:-} ]]; then
   eval "$store_env"
 fi
 if [[ ${names[*]} != webhook && -z ${PODFERRY_AGENT_ROOT:-} ]]; then
-  if ! "$hack/testbed/agent-root.sh" >/dev/null 2>&1; then
-    up --registry
-    node hack/bundle.mjs
-    "$testbed" build-image agent "$hack/../agent/Dockerfile" "$hack/.." >/dev/null
-  fi
   PODFERRY_AGENT_ROOT=$("$hack/testbed/agent-root.sh" | tail -n 1)
   export PODFERRY_AGENT_ROOT
 fi

@@ -1,6 +1,6 @@
 #!/bin/bash
-# agent-root.sh [IMAGE]: the root file system of the agent's image (default: the one last built as `agent`) as a directory, for tests
-# that run its programs outside a cluster. Prints its path. Cached by the image's id; those of some hours ago are removed.
+# agent-root.sh: builds the agent's image of this checkout, whose packages must be installed, and prints the path of a directory with its root file
+# system, for tests that run its programs outside a cluster. Cached by the image's id; those of some hours ago are removed.
 set -euo pipefail
 
 TESTBED=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,7 +9,8 @@ for part in common processes packages base-image images registry; do
   source "$TESTBED/lib/$part.sh"
 done
 
-IMAGE=${1:-$REGISTRY/podferry/agent:dev}
+CHECKOUT=$(dirname "$(dirname "$TESTBED")")
+IMAGE=$REGISTRY/podferry/agent:dev
 
 # extract_image OUT
 extract_image() {
@@ -21,10 +22,9 @@ extract_image() {
   ' extract "$IMAGE" "$1"
 }
 
-lock images
-prepare_buildah
-id=$(buildah_in_namespace inspect --type image --format '{{.FromImageID}}' "$IMAGE" 2>/dev/null) ||
-  die "there is no image $IMAGE: build it with testbed.sh build-image"
+(cd "$CHECKOUT" && npm run --silent build >&2)
+make_image agent "$CHECKOUT/agent/Dockerfile" "$CHECKOUT"
+id=$(buildah_in_namespace inspect --type image --format '{{.FromImageID}}' "$IMAGE")
 name=agent-root-${id:0:16}
 build_root() { mkdir "$1" && extract_image "$1"; }
 cached "$name" build_root

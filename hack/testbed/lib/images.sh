@@ -6,6 +6,12 @@ LAYERS_KEPT=300 # more than this and the layer cache starts anew
 
 # build_image NAME DOCKERFILE CONTEXT [BUILDAH ARGS...]: prints the reference by digest
 build_image() {
+  make_image "$@"
+  push_image "$REGISTRY/podferry/$1:dev"
+}
+
+# make_image NAME DOCKERFILE CONTEXT [BUILDAH ARGS...]: the same, kept where it was built
+make_image() {
   local name=$1 dockerfile=$2 context=$3 image=$REGISTRY/podferry/$1:dev
   shift 3
   packages "${IMAGE_PACKAGES[@]}"
@@ -16,7 +22,6 @@ build_image() {
   # stdout is for the reference
   buildah_in_namespace bud --isolation chroot --network host --pull-never --layers --format oci --timestamp "$SOURCE_DATE_EPOCH" \
     --volume "$BUILDAH/debian.sources:/etc/apt/sources.list.d/debian.sources:ro" --file "$dockerfile" --tag "$image" "$@" "$context" >&2
-  push_image "$image"
 }
 
 # push_image IMAGE: to the registry, which is started when it is not there

@@ -1,7 +1,7 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -258,10 +258,14 @@ export async function killTree(root: number): Promise<void> {
 
 export const continueAll = (pids: readonly number[]): void => pids.forEach((pid) => kill(pid, 'SIGCONT'));
 
-/** Files and their bytes below a directory. */
+const bytesOfBlock = 512;
+
+/** What the files in a directory take, which is less than their length where nothing was ever written. */
 export async function bytesIn(dir: string): Promise<number> {
   let bytes = 0;
-  for (const name of await readdir(dir)) bytes += (await readOr(join(dir, name), '')).length;
+  for (const name of await readdir(dir)) {
+    bytes += (statSync(join(dir, name), { throwIfNoEntry: false })?.blocks ?? 0) * bytesOfBlock;
+  }
   return bytes;
 }
 
