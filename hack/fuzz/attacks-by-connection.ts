@@ -17,6 +17,19 @@ async function trickle(target: Target, text: string, everyMs: number): Promise<R
   return reply;
 }
 
+/** Longer than a request may take, shorter than an API server keeps a connection. */
+const silenceMs = 7_000;
+
+/** An API server may open a connection long before it uses it; it must not find that it has ended. */
+async function askLate(target: Target): Promise<Reply> {
+  const socket = await openTls(target);
+  const reply = replyOf(socket);
+  await delay(silenceMs);
+  await write(socket, [request(good())]);
+  if ((await reply).statuses.length === 0) throw new Error('it was ended before it was used');
+  return reply;
+}
+
 /** What a connection, a head or a length may do wrong. */
 export const attacksByConnection: Readonly<Record<string, Attack>> = {
   'length declared too large': {
@@ -57,7 +70,7 @@ export const attacksByConnection: Readonly<Record<string, Attack>> = {
   },
   'head trickled': { run: (target) => trickle(target, head({}).repeat(9), 60), allows: refused },
   'body never sent': { run: (target) => send(target, head({ 'content-length': 100 })), allows: refused },
-  'nothing sent': { run: (target) => send(target), allows: refused },
+  'nothing sent for long': { run: askLate, allows: (status) => status === 200 },
   'wrong content type': {
     run: (target, random) => {
       const type = pick(random, [
