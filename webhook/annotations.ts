@@ -14,6 +14,7 @@ interface Rule {
 }
 
 export type Place = 'workload' | 'template' | 'pod';
+/** Of an object, or of several of which the first that has one decides. */
 export type Annotations = Readonly<Record<string, string>>;
 
 const everywhere: readonly Place[] = ['workload', 'template', 'pod'];

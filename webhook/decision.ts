@@ -1,4 +1,5 @@
 import type { ImageCommand } from '../proto/injection.ts';
+import type { Annotations } from './annotations.ts';
 import type { Injection } from './inject.ts';
 import type { Image, ImageAnswer } from './image-need.ts';
 import type { Skip } from './skip.ts';
@@ -15,9 +16,6 @@ export interface Decision<T> {
   /** The decision is another when this image is known. */
   readonly image?: Image | undefined;
 }
-
-/** The annotations of an object, or of several of which the first that has one decides. */
-export type Annotations = Readonly<Record<string, string>>;
 
 /** What is known besides the request and the settings. */
 export interface Surroundings {

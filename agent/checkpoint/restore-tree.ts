@@ -147,7 +147,7 @@ function lazyTree(options: RestoreTreeOptions, lazy: LazyCare, attempt: Attempt)
 /** A filler that is being killed has closed some of what is to be held, or all of it. @throws PodferryError CRIU_RESTORE_FAILED */
 async function wholeGuard(lazy: LazyCare, filler: Filler, { rootPid, pages }: Manifest): Promise<FaultGuard> {
   const guard = await lazy.guard(rootPid, filler.pid);
-  const needed = pages.filter(({ kind, runs }) => kind === 'pid' && runs.later().length > 0).length;
+  const needed = pages.filter(({ kind, runs }) => kind === 'pid' && runs.hasLater).length;
   if (guard.held >= needed) return guard;
   await guard.release();
   const message = `the filler has ended: of ${needed} processes with missing pages ${guard.held} can be guarded`;

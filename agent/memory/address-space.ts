@@ -6,6 +6,17 @@ export interface PageRange {
   readonly to: number;
 }
 
+/** The same pages in ranges that ascend and are disjoint; what lies between two that are no further apart than the gap is taken in. Pure. */
+export function joinRanges(ranges: readonly PageRange[], gapPages = 0): PageRange[] {
+  const list: PageRange[] = [];
+  for (const range of ranges.toSorted((a, b) => a.from - b.from)) {
+    const last = list.at(-1);
+    if (last === undefined || range.from > last.to + gapPages) list.push(range);
+    else list[list.length - 1] = { from: last.from, to: Math.max(last.to, range.to) };
+  }
+  return list;
+}
+
 export interface AddressSpace {
   /**
    * Private anonymous memory: what CRIU calls lazy. Ascending. Without what nobody may access: runtimes reserve many GiB of it, which it

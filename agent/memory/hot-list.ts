@@ -1,5 +1,5 @@
 import { maxHotRanges, type HotImage, type PageImage } from '../store/manifest.ts';
-import type { PageRange } from './address-space.ts';
+import { joinRanges, type PageRange } from './address-space.ts';
 
 /** Hot pages that lie this close together are named together: they mostly lie in one frame. */
 const gapPages = 8;
@@ -22,7 +22,7 @@ export function hotList(
       for (let i = 0; i < runs.length; i += 1) {
         if (isFresh(runs.pack(i))) fresh.push({ from: runs.page(i), to: runs.end(i) });
       }
-      return joined([...(seen.get(id) ?? []), ...fresh]).map((range) => ({ id, range }));
+      return joinRanges([...(seen.get(id) ?? []), ...fresh], gapPages).map((range) => ({ id, range }));
     });
   const size = ({ range }: { readonly range: PageRange }): number => range.to - range.from;
   const chosen = all.length <= maxHotRanges ? all : all.toSorted((a, b) => size(b) - size(a)).slice(0, maxHotRanges);
@@ -33,14 +33,4 @@ export function hotList(
       .toSorted((a, b) => a.range.from - b.range.from)
       .map(({ range }): [number, number] => [range.from, range.to - range.from]),
   }));
-}
-
-function joined(ranges: readonly PageRange[]): PageRange[] {
-  const list: PageRange[] = [];
-  for (const range of ranges.toSorted((a, b) => a.from - b.from)) {
-    const last = list.at(-1);
-    if (last === undefined || range.from > last.to + gapPages) list.push(range);
-    else list[list.length - 1] = { from: last.from, to: Math.max(last.to, range.to) };
-  }
-  return list;
 }

@@ -67,6 +67,12 @@ export class PageRuns implements Iterable<PageRun> {
     return (this.flags(i) & pageFlags.lazy) !== 0 && this.pack(i) !== zeroPack;
   }
 
+  /** Whether anything of them comes later. */
+  get hasLater(): boolean {
+    for (let i = 0; i < this.length; i += 1) if (this.comesLater(i)) return true;
+    return false;
+  }
+
   run(i: number): PageRun {
     return { page: this.page(i), pages: this.pages(i), flags: this.flags(i), pack: this.pack(i), at: this.at(i) };
   }

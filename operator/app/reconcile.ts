@@ -6,11 +6,12 @@ import { annotations, fieldManager } from '../../proto/names.ts';
 import { parseCheckpoint } from '../checkpoint/parse.ts';
 import type { Clock } from '../clock.ts';
 import { applyStatus } from '../kube/apply.ts';
-import { paths, pathTo, type KubeClient } from '../kube/client.ts';
+import { paths, type KubeClient } from '../kube/client.ts';
 import type { ConditionValue } from '../kube/conditions.ts';
 import { isAlreadyExists, isConflict, isNotFound, remedyFor } from '../kube/errors.ts';
 import type { Cache, Informer } from '../kube/informer.ts';
 import { isTerminating, type Deployment, type Key, type KubeObject } from '../kube/objects.ts';
+import { isInjected } from '../injection/plan-injection.ts';
 import { parseMigration } from '../migration/parse.ts';
 import { invalidInApp } from '../policy/resolve.ts';
 import { planDeployment } from './deployment.ts';
@@ -97,7 +98,7 @@ async function workloadOf(app: MigratableApp, workload: Workload | undefined, d:
     case 'create':
       return write('POST', paths.deploymentsIn(namespace), planned.deployment, workload, d);
     case 'replace':
-      return write('PUT', pathTo(paths.deploymentsIn(namespace), workload.name), planned.deployment, workload, d);
+      return write('PUT', paths.deployment(namespace, workload.name), planned.deployment, workload, d);
     default:
       return assertNever(planned);
   }
@@ -124,7 +125,7 @@ async function write(
 
 function readiness({ kind, name }: Workload, found: Deployment | undefined): ConditionValue {
   if (found === undefined) return notReady('NotFound', `there is no ${kind} ${name}`);
-  if (found.spec.template?.metadata?.annotations?.[annotations.injected] === undefined) {
+  if (!isInjected(found)) {
     const message = `the pods of ${kind} ${name} have no agent: is it annotated with ${annotations.enabled}, and what did the webhook warn of?`;
     return notReady('NotInjected', message);
   }

@@ -4,7 +4,7 @@ import { OrderKind, OrderStatus, type AgentState } from '../../proto/gen/agent/v
 import { finalizer } from '../../proto/names.ts';
 import { isRunning } from '../hub/agents.ts';
 import { generationOf, instanceOf } from '../hub/welcome.ts';
-import { isoTime, withConditionIn, type ConditionValue } from '../kube/conditions.ts';
+import { conditionIn, isoTime, withConditionIn, type ConditionValue } from '../kube/conditions.ts';
 import { hasEnded, isTerminating, type Pod } from '../kube/objects.ts';
 import { takenCheckpoint } from '../migration/before-commit.ts';
 import { codeOf, reasonOf, withHint } from '../migration/conditions.ts';
@@ -142,7 +142,7 @@ function take(world: World, nowMs: number): Plan {
 /** The order that follows from the agent's last word. That nothing is copied ahead any more is stored before the process is stopped. */
 function next(world: World, word: AgentState | undefined, leftMs: number, nowMs: number): Partial<Plan> {
   const { status } = world.checkpoint;
-  const isCopied = status.conditions?.some((each) => each.type === 'PreCopied' && each.status === 'True') ?? false;
+  const isCopied = conditionIn(status.conditions, 'PreCopied')?.status === 'True';
   if (isCopied) return { actions: [orderFor(world, OrderKind.ORDER_KIND_CHECKPOINT, Math.min(leftMs, stopWithinMs))] };
   if (word?.order === OrderKind.ORDER_KIND_PRECOPY) {
     const message = `the memory of the running process was gone through ${word.transfer?.rounds ?? 0} times`;

@@ -3,6 +3,7 @@ import type { Workload } from '../../proto/migration.ts';
 import type { CheckpointPlace } from '../../proto/store-layout.ts';
 import { OrderStatus, type AgentState, type Order } from '../../proto/gen/agent/v1/agent.ts';
 import type { AgentView } from '../hub/agents.ts';
+import { conditionIn } from '../kube/conditions.ts';
 import type { Pod } from '../kube/objects.ts';
 
 /** Everything that a plan for one Checkpoint may know: read at one moment, from caches and from the agents' last words. */
@@ -67,13 +68,14 @@ export function isWorking(word: AgentState | undefined): boolean {
 }
 
 export function isOver({ conditions }: CheckpointStatus): boolean {
-  return conditions?.some(({ type, status }) => type === 'Completed' && status !== 'Unknown') ?? false;
+  const outcome = conditionIn(conditions, 'Completed')?.status;
+  return outcome !== undefined && outcome !== 'Unknown';
 }
 
 export function hasStarted({ conditions }: CheckpointStatus): boolean {
-  return conditions?.some(({ type, status }) => type === 'Started' && status === 'True') ?? false;
+  return conditionIn(conditions, 'Started')?.status === 'True';
 }
 
 export function isComplete({ conditions }: CheckpointStatus): boolean {
-  return conditions?.some(({ type, status }) => type === 'Completed' && status === 'True') ?? false;
+  return conditionIn(conditions, 'Completed')?.status === 'True';
 }

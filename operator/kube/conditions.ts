@@ -15,6 +15,13 @@ export interface ConditionValue {
   readonly message: string;
 }
 
+export function conditionIn<Type extends string>(
+  conditions: readonly ConditionOf<Type>[] | undefined,
+  type: NoInfer<Type>,
+): ConditionOf<Type> | undefined {
+  return conditions?.find((each) => each.type === type);
+}
+
 const maxMessageChars = 1_000;
 
 /**
@@ -28,7 +35,7 @@ export function withConditionIn<Type extends string>(
   generation: number,
   nowMs: number,
 ): ConditionOf<Type>[] {
-  const before = conditions.find((each) => each.type === type);
+  const before = conditionIn(conditions, type);
   const message = value.message.slice(0, maxMessageChars);
   if (before?.status === value.status && before.reason === value.reason && before.message === message) {
     return conditions;

@@ -1,9 +1,9 @@
 import { errorKinds, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
-import { changedConditionsOf, withConditionIn, type ConditionValue } from '../kube/conditions.ts';
+import { changedConditionsOf, conditionIn, withConditionIn, type ConditionValue } from '../kube/conditions.ts';
 import type { Condition, ConditionType, Migration, MigrationStatus } from '../../proto/migration.ts';
 
 export function conditionOf(status: MigrationStatus, type: ConditionType): Condition | undefined {
-  return status.conditions?.find((condition) => condition.type === type);
+  return conditionIn(status.conditions, type);
 }
 
 export function isTrue(status: MigrationStatus, type: ConditionType): boolean {

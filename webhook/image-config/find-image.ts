@@ -9,6 +9,7 @@ import { readImage } from './read-image.ts';
 import { parseReference, type Reference } from './reference.ts';
 import { endpointsOf, isInsecure, type Registries } from './registries.ts';
 import { openSession } from './session.ts';
+import { withDeadline } from '../with-deadline.ts';
 
 export interface FindImageOptions {
   readonly registries: Registries;
@@ -46,8 +47,7 @@ export function createImageFinder(options: FindImageOptions): ImageFinder {
   const underWay = new Map<string, Promise<ImageAnswer>>();
   const stopping = new AbortController();
 
-  async function lookUp(reference: Reference, need: ImageNeed): Promise<ImageCommand> {
-    const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(lookupMs)]);
+  async function lookUp(reference: Reference, need: ImageNeed, signal: AbortSignal): Promise<ImageCommand> {
     const credentials = await readCredentials(need, signal).catch((cause: unknown) => {
       throw new PodferryError('IMAGE_UNREACHABLE', 'the pull secrets could not be read', {}, { cause });
     });
@@ -70,7 +70,8 @@ export function createImageFinder(options: FindImageOptions): ImageFinder {
 
   async function answerOf(reference: Reference, need: ImageNeed, key: string): Promise<ImageAnswer> {
     try {
-      const answer: ImageAnswer = { known: true, command: await lookUp(reference, need) };
+      const command = await withDeadline(lookupMs, stopping.signal, (signal) => lookUp(reference, need, signal));
+      const answer: ImageAnswer = { known: true, command };
       answers.set(key, answer, 'digest' in reference.version ? lifeMs.digest : lifeMs.tag);
       return answer;
     } catch (error) {

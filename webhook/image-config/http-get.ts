@@ -84,3 +84,13 @@ async function bodyOf(response: IncomingMessage, longestBytes: number): Promise<
   }
   return Buffer.concat(chunks);
 }
+
+/** What an answer says; undefined when it is no JSON. */
+export function jsonOf(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
 import type { ImageCommand } from '../../proto/injection.ts';
 import type { BoundedMap } from './bounded-map.ts';
+import { jsonOf } from './http-get.ts';
 import type { Reference } from './reference.ts';
 import type { Session } from './session.ts';
 
@@ -117,13 +118,4 @@ function checkDigest(wanted: string, body: Buffer): void {
   if (!isDigest(wanted)) throw new PodferryError('IMAGE_INVALID', `${wanted.slice(0, 80)} is no digest`);
   if (createHash(algorithm).update(body).digest('hex') === expected) return;
   throw new PodferryError('IMAGE_INVALID', `what the registry sent is not ${wanted}`);
-}
-
-function jsonOf(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

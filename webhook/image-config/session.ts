@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
 import { type Challenge, parseChallenge } from './challenge.ts';
-import { type Get, type Got, httpGet } from './http-get.ts';
+import { type Get, type Got, httpGet, jsonOf } from './http-get.ts';
 import type { Credential } from './pull-secret.ts';
 import type { Endpoint } from './registries.ts';
 
@@ -88,13 +88,4 @@ function refusal(status: number, what: string): PodferryError {
 
 function basic({ username, password }: Credential): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-}
-
-function jsonOf(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

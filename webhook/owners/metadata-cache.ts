@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { PodferryError } from '../../proto/errors.ts';
 import { type KubeApi, statusOf } from '../kube/api.ts';
+import { withDeadline } from '../with-deadline.ts';
 
 /** An object's metadata, as far as anybody here wants to know it. */
 export interface Metadata {
@@ -90,13 +91,12 @@ export function createMetadataCache(options: MetadataCacheOptions): MetadataCach
   }
 
   async function list(signal: AbortSignal): Promise<string> {
-    const within = AbortSignal.any([signal, AbortSignal.timeout(listMs)]);
-    path ??= await pathOnServer(within);
+    path ??= await pathOnServer(signal);
     const found = new Map<string, Metadata>();
     let page: string | undefined;
     for (;;) {
       const query = { limit: pageSize, ...(page === undefined ? {} : { continue: page }) };
-      const parsed = List.parse(await api.get({ path, query, accept: asList, signal: within }));
+      const parsed = List.parse(await api.get({ path, query, accept: asList, signal }));
       for (const item of parsed.items ?? []) put(found, item);
       page = parsed.metadata.continue;
       if (page !== undefined && page !== '') continue;
@@ -138,7 +138,7 @@ export function createMetadataCache(options: MetadataCacheOptions): MetadataCach
   }
 
   async function listAndWatch(signal: AbortSignal): Promise<void> {
-    version ??= await list(signal);
+    version ??= await withDeadline(listMs, signal, list);
     await watch(version, signal);
   }
 

@@ -1,6 +1,6 @@
 import { errorFields, type Log } from '../../proto/logging.ts';
 import { annotations } from '../../proto/names.ts';
-import type { Annotations } from '../decision.ts';
+import type { Annotations } from '../annotations.ts';
 import { type KubeApi, statusOf } from '../kube/api.ts';
 import { createMetadataCache, type Metadata, type MetadataCache } from './metadata-cache.ts';
 

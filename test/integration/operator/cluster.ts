@@ -22,6 +22,11 @@ export function apiClient(): KubeClient | undefined {
   return createKubeClient(config);
 }
 
+/** The client for a suite's tests, which are skipped where there is no API server. */
+export function clientFor(context: Mocha.Context): KubeClient {
+  return apiClient() ?? context.skip();
+}
+
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, withinMs = 15_000): Promise<T> {
   const end = Date.now() + withinMs;
   while (Date.now() < end) {

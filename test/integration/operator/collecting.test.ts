@@ -12,7 +12,7 @@ import { apiVersion, annotations } from '../../../proto/names.ts';
 import { instancePrefix, manifestKeyOf, markOf, packObject } from '../../../proto/store-layout.ts';
 import { S3Server } from '../../fakes/s3-server.ts';
 
-import { apiClient, Cluster, installCrd, until } from './cluster.ts';
+import { clientFor, Cluster, installCrd, until } from './cluster.ts';
 
 const ttlSeconds = 60;
 const longAgo = new Date('2020-01-01T00:00:00Z');
@@ -27,12 +27,7 @@ describe('what instances that are gone have stored, with a real API server', fun
   let operator: Operator | undefined;
 
   before(async function () {
-    const found = apiClient();
-    if (found === undefined) {
-      this.skip();
-      return;
-    }
-    client = found;
+    client = clientFor(this);
     await installCrd(client);
   });
 

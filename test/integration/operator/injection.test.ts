@@ -13,7 +13,7 @@ import { annotations } from '../../../proto/names.ts';
 import { createWebhookServer, type WebhookServer } from '../../../webhook/server.ts';
 import { silentLog } from '../../fakes/silent-log.ts';
 import { settings } from '../../unit/webhook/support/samples.ts';
-import { apiClient, until } from './cluster.ts';
+import { clientFor, until } from './cluster.ts';
 
 const configurations = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations';
 
@@ -52,22 +52,17 @@ describe('operator/injection with a real API server and the real webhook', funct
 
   async function create(name: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
     const body = chartDeployment(namespace, name, { ...optedIn, ...more });
-    const path = pathTo('/apis/apps/v1/namespaces', namespace, 'deployments');
+    const path = paths.deploymentsIn(namespace);
     await client.call({ method: 'POST', path, body });
     await until('the cache has it', async () => deployments?.get(`${namespace}/${name}`));
   }
 
   before(async function () {
-    const found = apiClient();
-    if (found === undefined) {
-      this.skip();
-      return;
-    }
-    client = found;
+    client = clientFor(this);
     const label = { 'podferry-injection-test': namespace };
     const body = { metadata: { name: namespace, labels: label } };
     await client.call({ method: 'POST', path: '/api/v1/namespaces', body });
-    const path = pathTo('/apis/apps/v1/namespaces', namespace, 'deployments');
+    const path = paths.deploymentsIn(namespace);
     deployments = createInformer<Deployment>({ client, path, clock: { now: Date.now }, onError: () => undefined });
     deployments.start();
     await create('missed');
@@ -149,7 +144,7 @@ describe('operator/injection with a real API server and the real webhook', funct
     const path = pathTo('/api/v1/namespaces', namespace);
     await client.call({ method: 'PATCH', path, contentType, body: label });
     const trial = chartDeployment(namespace, 'trial', optedIn);
-    const all = pathTo('/apis/apps/v1/namespaces', namespace, 'deployments');
+    const all = paths.deploymentsIn(namespace);
     await until(
       'the webhook is asked no more',
       async () =>

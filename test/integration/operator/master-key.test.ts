@@ -3,17 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { awaitMasterKey } from '../../../operator/keys/master-key.ts';
 import { paths, pathTo } from '../../../operator/kube/client.ts';
 import { secrets } from '../../../proto/names.ts';
-import { apiClient } from './cluster.ts';
+import { clientFor } from './cluster.ts';
 
 describe('operator/keys/master-key with a real API server', function () {
   this.timeout(30_000);
 
   it('is one key, however many operators start at once', async function () {
-    const client = apiClient();
-    if (client === undefined) {
-      this.skip();
-      return;
-    }
+    const client = clientFor(this);
     const namespace = `keys-${randomUUID().slice(0, 8)}`;
     await client.call({ method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name: namespace } } });
     const { signal } = new AbortController();

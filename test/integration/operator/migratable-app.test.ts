@@ -8,7 +8,7 @@ import { patchTypes, paths, pathTo, type KubeClient } from '../../../operator/ku
 import type { Deployment, Pod } from '../../../operator/kube/objects.ts';
 import type { ObjectStore } from '../../../operator/store/object-store.ts';
 import type { SimulatedAgent } from '../../fakes/simulated-agent.ts';
-import { apiClient, installCrd, until } from './cluster.ts';
+import { clientFor, installCrd, until } from './cluster.ts';
 import { OperatorRig } from './rig.ts';
 
 const { ORDER_KIND_PREFLIGHT, ORDER_KIND_PRECOPY, ORDER_KIND_CHECKPOINT, ORDER_KIND_RESUME } = OrderKind;
@@ -29,12 +29,7 @@ describe('checkpoints and MigratableApps with a real API server', function () {
   };
 
   before(async function () {
-    const found = apiClient();
-    if (found === undefined) {
-      this.skip();
-      return;
-    }
-    client = found;
+    client = clientFor(this);
     await installCrd(client);
   });
   beforeEach(async () => {

@@ -22,7 +22,7 @@ import { createKeys } from '../../../operator/keys/keys.ts';
 import { createOperator, type Operator } from '../../../operator/operator.ts';
 import { makeCertificate, type TestCertificate } from '../../fakes/certificate.ts';
 import { SimulatedAgent } from '../../fakes/simulated-agent.ts';
-import { apiClient, Cluster, installCrd, until } from './cluster.ts';
+import { apiClient, clientFor, Cluster, installCrd, until } from './cluster.ts';
 
 const keys = createKeys(Buffer.alloc(32, 1));
 const retention = { count: 2, ttlSeconds: 3600, depth: 16 };
@@ -46,11 +46,7 @@ describe('operator with a real API server and simulated agents', function () {
   const writes: string[] = [];
 
   before(async function () {
-    const client = apiClient();
-    if (client === undefined) {
-      this.skip();
-      return;
-    }
+    const client = clientFor(this);
     await installCrd(client);
     certificate = makeCertificate(serverName);
     hub = createTlsServer(await readKeyPair(certificate.dir), (socket) => operator.hub.accept(socket));

@@ -36,7 +36,7 @@ describe('the pages that CRIU was not told of', () => {
   ];
   for (const { name, bytes, expected } of cases) {
     it(name, () => {
-      const left = Array.from(parseLeft(bytes), ([pid, all]) => [pid, all.map(({ page, pages }) => [page, pages])]);
+      const left = Array.from(parseLeft(bytes), ([pid, all]) => [pid, all.map(({ from, to }) => [from, to - from])]);
       expect(left).to.deep.equal(expected);
     });
   }
@@ -59,8 +59,8 @@ describe('the pages that CRIU was not told of', () => {
   it('join what CRIU wrote, lazy where they may come later', () => {
     const runs = [{ page: 5, pages: 1, flags: 4 }];
     const left = [
-      { page: 1, pages: 4 },
-      { page: 6, pages: 4 },
+      { from: 1, to: 5 },
+      { from: 6, to: 10 },
     ];
     const mappings = [mapping(0, 8), mapping(8, 9, false), mapping(9, 20)];
     expect(withLeft(runs, left, mappings)).to.deep.equal([
@@ -78,7 +78,7 @@ describe('the pages that CRIU was not told of', () => {
     ['between two', [mapping(0, 2), mapping(3, 9)]],
   ] as const) {
     it(`are refused ${name}`, () => {
-      isPodferryError('CRIU_DUMP_FAILED', () => withLeft([], [{ page: 1, pages: 3 }], mappings));
+      isPodferryError('CRIU_DUMP_FAILED', () => withLeft([], [{ from: 1, to: 4 }], mappings));
     });
   }
 });
